@@ -1,0 +1,110 @@
+/*
+ * Block cache: finished blocks of bytes, in memory within a budget and, behind
+ * it, on disk (disk.h).
+ *
+ * A key names its content for ever, so nothing is ever invalidated; what a
+ * block means is the caller's business. When several readers want a missing
+ * block, one fill runs and all of them are told when it is done.
+ *
+ * A fill runs as a pool task: first the disk tier is asked, then the fill
+ * function is called, then the block is written to disk in the background
+ * (dropped and counted when the writer cannot keep up).
+ *
+ * Not here: what to fetch ahead, and what tensors are.
+ * Every function may be called from any thread unless it says otherwise.
+ */
+#ifndef CACHE_BLOCK_H
+#define CACHE_BLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/hash.h"
+#include "util/macros.h"
+#include "util/pool.h"
+
+#define BLOCK_SIZE ((size_t)1 << 20) /* the largest block, in bytes */
+
+struct disk_cache;
+struct block_cache; /* owns every block it has handed out */
+
+struct block { /* immutable once handed out */
+	const void *data;
+	size_t size;
+};
+
+/*
+ * Computes `size` bytes into `data`, which has garbage in it. Runs on a worker
+ * of the pool with no cache lock held, so it may want other blocks or join
+ * loops. Returns 0 or a negative errno, which is reported to every waiter and
+ * then forgotten, so that the next reader tries again.
+ */
+typedef int block_fill_fn(void *arg, uint64_t number, void *data, size_t size);
+
+struct block_request {
+	struct digest key;
+	size_t size; /* in bytes, 1 .. BLOCK_SIZE */
+	block_fill_fn *fill;
+	void *arg;	 /* must live as long as the cache */
+	uint64_t number; /* passed to fill */
+	bool keep;	 /* worth a place on disk */
+	enum pool_priority priority;
+};
+
+/* Embedded in its owner; valid until done() has been called. */
+struct block_waiter {
+	/*
+	 * Called exactly once: with r = 0 and a block pinned for this waiter
+	 * (block_put() it), or with a negative errno and NULL. Runs on the
+	 * thread that finished the block, or inside block_want() when the block
+	 * is there already; must not block.
+	 */
+	void (*done)(struct block_waiter *waiter, int r,
+		     const struct block *block);
+	struct block_waiter *next; /* the cache's */
+};
+
+struct block_options {
+	size_t memory; /* budget in bytes for blocks; pinned ones may exceed it
+			*/
+	struct pool *pool;	 /* borrowed, outlives the cache's last fill */
+	struct disk_cache *disk; /* borrowed; NULL: memory only */
+};
+
+int block_cache_new(const struct block_options *options,
+		    struct block_cache **ret);
+
+/* Waits for running fills and writes; every block must have been put. */
+void block_cache_free(struct block_cache *cache);
+DEFINE_AUTO(block_cache, block_cache_free);
+
+/*
+ * The block, pinned, if it is in memory; else NULL and nothing happens. Takes
+ * only a short lock: fit for the thread that parses requests.
+ */
+const struct block *block_peek(struct block_cache *cache, struct digest key);
+
+/* Asks for a block; waiter may be NULL to fetch ahead. */
+void block_want(struct block_cache *cache, const struct block_request *request,
+		struct block_waiter *waiter);
+
+/*
+ * block_want() and wait. Not from a pool worker. On failure *ret is untouched
+ * and the errno is fill's own or -ENOMEM.
+ */
+int block_get(struct block_cache *cache, const struct block_request *request,
+	      const struct block **ret);
+
+void block_put(struct block_cache *cache, const struct block *block);
+
+struct block_counters {
+	uint64_t hits, misses, filled, failed, waits;
+	uint64_t disk_hits, disk_dropped; /* bad blocks found */
+	uint64_t stored, not_stored;	  /* written behind; writer was busy */
+	uint64_t memory;		  /* bytes held now */
+};
+void block_cache_counters(struct block_cache *cache,
+			  struct block_counters *ret);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * The engine: bytes of output tensors, computed on demand.
+ *
+ * Tensors are served in blocks of BLOCK_SIZE bytes through a block cache (the
+ * last block of a tensor may be shorter). Before the first block of a tensor
+ * the facts of its nodes are gathered, by every thread that needs them
+ * together. All work is done on the pool.
+ *
+ * Every function may be called from any thread unless it says otherwise.
+ */
+#ifndef MERGE_ENGINE_ENGINE_H
+#define MERGE_ENGINE_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/block.h"
+#include "util/macros.h"
+
+struct disk_cache;
+struct engine;
+struct isa;
+struct output_tensor;
+struct plan;
+struct pool;
+
+struct engine_options {
+	const struct plan *plan; /* borrowed, as all here */
+	struct pool *pool;
+	struct block_cache *cache;
+	struct disk_cache *disk; /* for facts; NULL: not kept */
+	const struct isa *isa;	 /* NULL: the best */
+};
+
+int engine_new(const struct engine_options *options, struct engine **ret);
+void engine_free(struct engine *engine);
+DEFINE_AUTO(engine, engine_free);
+
+/* Blocks of a tensor that is not a copy. */
+uint64_t engine_blocks(const struct output_tensor *tensor);
+
+/* Describes block `number` of a tensor that is not a copy. */
+void engine_request(struct engine *engine, const struct output_tensor *tensor,
+		    uint64_t number, struct block_request *ret);
+
+/* Whole-tensor scans made since the start (facts found on disk count none). */
+uint64_t engine_scans(const struct engine *engine);
+
+#endif

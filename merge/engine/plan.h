@@ -1,0 +1,85 @@
+/*
+ * From a recipe to one expression per output tensor.
+ *
+ * Everything that can be judged from the recipe, headers and config.json is
+ * judged here, without reading tensor data.
+ *
+ * Immutable after plan_new(); every function may be called from any thread.
+ */
+#ifndef MERGE_ENGINE_PLAN_H
+#define MERGE_ENGINE_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "merge/tensor/dtype.h"
+#include "merge/tensor/shape.h"
+#include "util/error.h"
+#include "util/hash.h"
+#include "util/macros.h"
+
+struct node;
+struct recipe;
+struct recipe_file;
+struct source;
+struct tensor;
+
+struct output_tensor {
+	char *name; /* owned */
+	const struct dtype *dtype;
+	struct shape shape;
+	uint64_t size;		   /* bytes */
+	struct node *node;	   /* borrowed from the plan */
+	const struct tensor *copy; /* its bytes are this tensor's, or NULL */
+	struct digest digest;	   /* of node and dtype */
+	const char *how; /* for people: a method's name, "copied", "carried" */
+};
+
+/* An output layer comes from this layer of that source. */
+struct layer_origin {
+	const struct source *source;
+	uint64_t layer;
+};
+
+/* A number in config.json that counts the layers of a module. */
+struct layer_count {
+	char *key; /* dotted path in config.json, or NULL; owned */
+	struct layer_origin *layers; /* (n_layers,) of the output; owned */
+	uint64_t n_layers;
+	uint64_t donor_layers; /* what the donor's config.json says */
+};
+
+struct plan {
+	const struct recipe *recipe;	       /* borrowed */
+	const struct recipe_file *recipe_file; /* borrowed */
+	struct source **sources; /* (n_sources,) document order, base first */
+	size_t n_sources;
+	const struct source *donor; /* of config.json and companion files */
+	struct output_tensor
+		*tensors; /* (n_tensors,) by text_compare_natural */
+	size_t n_tensors;
+	struct layer_count *depths; /* (n_depths,) modules given by slices */
+	size_t n_depths;
+	const struct dtype *dtype; /* that the recipe asks for, or NULL */
+	int tied; /* tie_word_embeddings: -1 as the donor says, 0, 1 */
+	struct notes notes;  /* what a person should know */
+	struct node **nodes; /* (n_nodes,) owned */
+	size_t n_nodes;
+	size_t scratch; /* floats that one thread needs for any tensor */
+};
+
+struct plan_options {
+	bool allow_crimes; /* mix architectures */
+	bool offline;	   /* never use the network */
+	uint64_t seed;	   /* of the random methods */
+};
+
+/* recipe_file must outlive the plan. */
+int plan_new(const struct recipe_file *recipe_file,
+	     const struct plan_options *options, struct plan **ret,
+	     struct error *err);
+void plan_free(struct plan *plan);
+DEFINE_AUTO(plan, plan_free);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * A merge recipe as plain data: what the person wrote, checked for form.
+ *
+ * The grammar is MergeKit's. `models:`, `slices:` and `modules:` all become a
+ * list of modules; everything keeps its line. Whether models exist and fit is
+ * not judged here.
+ *
+ * Immutable after recipe_load().
+ */
+#ifndef MERGE_RECIPE_RECIPE_H
+#define MERGE_RECIPE_RECIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/error.h"
+#include "util/macros.h"
+
+struct method;
+
+/* "path[@revision][+lora[@revision]]", or the mapping form. */
+struct model_ref {
+	char *path;		    /* NULL: no model given */
+	char *revision;		    /* or NULL */
+	char *lora, *lora_revision; /* or NULL */
+	char *architecture;	    /* override_architecture, or NULL */
+	unsigned line;
+};
+
+/* All fields equal, lines aside. */
+bool model_ref_equal(const struct model_ref *a, const struct model_ref *b);
+
+struct scalar { /* one value as it was written */
+	char *text;
+	bool quoted;
+	unsigned line;
+};
+
+/* One alternative of a setting: its values hold for names it lets through. */
+struct setting_case {
+	char *filter; /* a substring of the name; NULL or "*": every name */
+	struct scalar *values; /* (n_values,) one number, or a gradient */
+	size_t n_values;       /* 0: an empty list, which gives no value */
+	bool gradient;	       /* written as a list */
+	unsigned line;
+};
+
+struct setting { /* one parameter at one level */
+	char *name;
+	unsigned line;
+	struct setting_case *cases; /* (n_cases,) the first that fits counts */
+	size_t n_cases;
+};
+
+struct settings {
+	struct setting *items; /* (n,) in document order */
+	size_t n;
+};
+
+struct recipe_source { /* an entry of models: or of sources: */
+	struct model_ref model;
+	bool ranged;	    /* has a layer_range; else all layers */
+	int64_t first, end; /* layer_range: [first, end) */
+	struct settings parameters;
+	unsigned line;
+};
+
+struct recipe_slice {
+	struct recipe_source *sources; /* (n_sources,) */
+	size_t n_sources;
+	struct model_ref base; /* path NULL: the recipe's */
+	struct settings parameters;
+	unsigned line;
+};
+
+struct recipe_module {
+	char *name;  /* NULL when the recipe has no modules: */
+	bool sliced; /* given by slices:, else one slice from models: */
+	struct recipe_slice *slices; /* (n_slices,) */
+	size_t n_slices;
+	struct settings parameters;
+	unsigned line;
+};
+
+struct recipe {
+	const char *path; /* of the file, borrowed from the recipe_file */
+	char *name;	  /* of this document, or NULL */
+	const struct method *method;
+	unsigned method_line;
+	char *dtype, *out_dtype;       /* without "torch.", or NULL */
+	struct model_ref base;	       /* path NULL: none */
+	struct recipe_module *modules; /* (n_modules,) */
+	size_t n_modules;
+	struct settings parameters;
+	/* First line of each, 0 when absent; their contents come with the part
+	 * that serves them. */
+	unsigned tokenizer_line, chat_template_line;
+	unsigned line;
+};
+
+struct recipe_file {
+	char *path;
+	char *text; /* the file's bytes, NUL-ended */
+	size_t size;
+	struct recipe **documents; /* (n_documents,) */
+	size_t n_documents;
+};
+
+/*
+ * Reads and judges a recipe file. Unknown keys, and parameters that no method
+ * knows, are errors with the nearest right spelling, or notes when lax;
+ * parameters of other methods are notes. Every number is judged here, whether
+ * it will be used or not: type, range, finiteness.
+ */
+int recipe_load(const char *path, bool lax, struct recipe_file **ret,
+		struct notes *notes, struct error *err);
+
+/* The same from memory; path is for sentences only. */
+int recipe_parse(const char *text, size_t size, const char *path, bool lax,
+		 struct recipe_file **ret, struct notes *notes,
+		 struct error *err);
+void recipe_free(struct recipe_file *file);
+DEFINE_AUTO(recipe_file, recipe_free);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * A source file: opened once, mapped whole, frozen.
+ *
+ * Its identity (device, inode, size, times; or the blob's etag in a Hugging
+ * Face cache) is taken when it is opened and goes into every cache key. A file
+ * that changes afterwards gives -ESTALE for every further read, so that no
+ * reader ever sees bytes of two versions.
+ *
+ * Every function may be called from any thread.
+ */
+#ifndef MERGE_SOURCE_FILE_H
+#define MERGE_SOURCE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "util/error.h"
+#include "util/hash.h"
+#include "util/macros.h"
+
+struct file {
+	char *path; /* owned; as a person would name it */
+	int fd;
+	const unsigned char *map; /* (size,) NULL when size is 0 */
+	uint64_t size;
+	struct stat stat; /* when it was opened */
+	struct digest identity;
+};
+
+/* Opens relative to directory descriptor `at` (AT_FDCWD allowed). The file
+ * must be a regular one. etag may be NULL. */
+int file_open(int at, const char *relative, const char *path, const char *etag,
+	      struct file **ret, struct error *err);
+void file_close(struct file *file);
+DEFINE_AUTO(file, file_close);
+
+/* 0 if the file is still what it was when opened, else -ESTALE. */
+int file_check(const struct file *file);
+
+/*
+ * Copies a byte range that lies inside the file: -EIO when the disk fails or
+ * the file was cut, -ESTALE when it has changed. Data is only to be used when
+ * 0 is returned.
+ */
+int file_read(const struct file *file, uint64_t offset, size_t size,
+	      void *data);
+
+/* Lets go of the pages of a range (they stay in the page cache), so that
+ * mapped sources do not count as this process's memory for long. */
+void file_forget(const struct file *file, uint64_t offset, size_t size);
+
+#endif
