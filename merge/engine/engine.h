@@ -36,6 +36,10 @@ int engine_new(const struct engine_options *options, struct engine **ret);
 void engine_free(struct engine *engine);
 DEFINE_AUTO(engine, engine_free);
 
+/* What the engine was made with. */
+struct pool *engine_pool(const struct engine *engine);
+struct block_cache *engine_cache(const struct engine *engine);
+
 /* Blocks of a tensor that is not a copy. */
 uint64_t engine_blocks(const struct output_tensor *tensor);
 

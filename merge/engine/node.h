@@ -49,10 +49,18 @@ struct node_type {
 		     const void *part);
 	void (*settle)(const struct node *node, unsigned pass, void *facts);
 
+	/*
+	 * Leaves only; for inner nodes the inputs are asked. check: 0 if the
+	 * source is still what it was. forget: lets go of the source's pages
+	 * behind a range of elements.
+	 */
+	int (*check)(const struct node *node);
+	void (*forget)(const struct node *node, uint64_t first, uint64_t n);
+
 	void (*free)(struct node *node);
 };
 
-struct facts; /* engine.h: a node's facts, once known */
+struct facts; /* facts.h */
 
 struct node {
 	const struct node_type *type;
@@ -79,6 +87,14 @@ int node_merge(const struct method *method, struct node *const *inputs,
 	       struct node **ret);
 void node_free(struct node *node);
 DEFINE_AUTO(node, node_free);
+
+/* Why a merge with such parameters makes no sense: a clause for people, or NULL
+ * if it does. */
+const char *node_refuses(const struct node *node);
+
+/* Asks every leaf below; -ESTALE when a source has changed. */
+int node_check(const struct node *node);
+void node_forget(const struct node *node, uint64_t first, uint64_t n);
 
 /* The stored tensor whose bytes are the node's values as dtype, or NULL. */
 const struct tensor *node_copies(const struct node *node,

@@ -33,8 +33,12 @@ struct output_tensor {
 	struct node *node;	   /* borrowed from the plan */
 	const struct tensor *copy; /* its bytes are this tensor's, or NULL */
 	struct digest digest;	   /* of node and dtype */
-	const char *how; /* for people: a method's name, "copied", "carried" */
+	const char *how; /* a method's name, tensor_copied or tensor_carried */
 };
+
+/* For people: bytes of a source as they are; taken from one model because it
+ * could not be merged. */
+extern const char *const tensor_copied, *const tensor_carried;
 
 /* An output layer comes from this layer of that source. */
 struct layer_origin {

@@ -77,6 +77,12 @@ struct method {
 	const struct method_param *params;
 
 	/*
+	 * Optional: why such parameters make no sense for a tensor, as a clause
+	 * for people ("the weights sum to zero ..."), or NULL if they do.
+	 */
+	const char *(*refuses)(const struct method_args *args);
+
+	/*
 	 * Optional: the input whose values are the result bit for bit, or -1.
 	 */
 	int (*copies)(const struct method_args *args);

@@ -1,0 +1,197 @@
+#include "merge/engine/engine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "cache/disk.h"
+#include "merge/engine/facts.h"
+#include "merge/engine/node.h"
+#include "merge/engine/plan.h"
+#include "merge/kernels/isa.h"
+#include "util/range.h"
+
+/* A smaller block is computed again sooner than it is found on disk. */
+#define KEEP_SIZE ((size_t)64 << 10)
+
+/* What the fill of a block needs to know of its tensor. */
+struct filler {
+	struct engine *engine;
+	const struct output_tensor *tensor;
+};
+
+struct engine {
+	struct engine_options options;
+	struct facts_scanner scanner;
+	struct filler *fillers; /* (n_tensors,) as in the plan; owned */
+	size_t room; /* floats of scratch per thread, a tile for results incl.
+		      */
+	pthread_key_t scratch; /* (room,) of each thread */
+	atomic_uint_fast64_t n_scans;
+};
+
+/* The calling thread's tile for results; its scratch follows. */
+static float *thread_tile(struct engine *engine)
+{
+	float *tile = pthread_getspecific(engine->scratch);
+	if (tile)
+		return tile;
+
+	size_t size = round_up(engine->room * sizeof(float), 64);
+	tile = aligned_alloc(64, size);
+	if (tile && pthread_setspecific(engine->scratch, tile) != 0) {
+		free(tile);
+		return NULL;
+	}
+	return tile;
+}
+
+static int thread_eval(void *arg, struct eval *ret)
+{
+	struct engine *engine = arg;
+	float *tile = thread_tile(engine);
+	if (!tile)
+		return -ENOMEM;
+
+	*ret = (struct eval){
+		.isa = engine->options.isa,
+		.scratch = tile + TILE,
+	};
+	return 0;
+}
+
+static void count_scan(void *arg)
+{
+	struct engine *engine = arg;
+
+	atomic_fetch_add(&engine->n_scans, 1);
+}
+
+/* The elements of a block, tile by tile; tiles never cross a block. */
+static int fill_elements(struct engine *engine,
+			 const struct output_tensor *tensor, uint64_t first,
+			 uint64_t n, unsigned char *data)
+{
+	const struct node *node = tensor->node;
+	const struct isa *isa = engine->options.isa;
+	size_t width = tensor->dtype->bits / 8;
+	struct eval eval;
+	int r = thread_eval(engine, &eval);
+	if (r < 0)
+		return r;
+
+	float *tile = eval.scratch - TILE;
+	for (uint64_t done = 0; done < n; done += TILE) {
+		size_t now = min_u64(TILE, n - done);
+		r = node->type->eval(node, &eval, first + done, now, tile);
+		if (r < 0)
+			return r;
+		isa->store[tensor->dtype->code](data + done * width, tile, now);
+	}
+	return 0;
+}
+
+static int fill_block(void *arg, uint64_t number, void *data, size_t size)
+{
+	struct filler *filler = arg;
+	const struct output_tensor *tensor = filler->tensor;
+	struct engine *engine = filler->engine;
+
+	int r = facts_gather(&engine->scanner, tensor->node);
+	if (r < 0)
+		return r;
+
+	size_t width = tensor->dtype->bits / 8;
+	uint64_t first = number * (BLOCK_SIZE / width);
+	r = fill_elements(engine, tensor, first, size / width, data);
+	if (r < 0)
+		return r;
+	node_forget(tensor->node, first, size / width);
+	return node_check(tensor->node);
+}
+
+struct pool *engine_pool(const struct engine *engine)
+{
+	return engine->options.pool;
+}
+
+struct block_cache *engine_cache(const struct engine *engine)
+{
+	return engine->options.cache;
+}
+
+uint64_t engine_blocks(const struct output_tensor *tensor)
+{
+	return (tensor->size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+}
+
+void engine_request(struct engine *engine, const struct output_tensor *tensor,
+		    uint64_t number, struct block_request *ret)
+{
+	size_t i = (size_t)(tensor - engine->options.plan->tensors);
+	uint64_t left = tensor->size - number * BLOCK_SIZE;
+	size_t size = min_u64(BLOCK_SIZE, left);
+
+	*ret = (struct block_request){
+		.key = digest_of(&tensor->digest, sizeof(tensor->digest),
+				 number),
+		.size = size,
+		.fill = fill_block,
+		.arg = &engine->fillers[i],
+		.number = number,
+		.keep = size >= KEEP_SIZE,
+		.priority = POOL_FOREGROUND,
+	};
+}
+
+uint64_t engine_scans(const struct engine *engine)
+{
+	return atomic_load(&engine->n_scans);
+}
+
+int engine_new(const struct engine_options *options, struct engine **ret)
+{
+	const struct plan *plan = options->plan;
+	struct engine *engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return -ENOMEM;
+	if (pthread_key_create(&engine->scratch, free) != 0) {
+		free(engine);
+		return -ENOMEM;
+	}
+
+	engine->options = *options;
+	if (!engine->options.isa)
+		engine->options.isa = isa_best();
+	engine->room = TILE + plan->scratch;
+	engine->scanner = (struct facts_scanner){
+		.pool = options->pool,
+		.disk = options->disk,
+		.eval = thread_eval,
+		.arg = engine,
+		.scanned = count_scan,
+	};
+	engine->fillers = calloc(plan->n_tensors + 1, sizeof(struct filler));
+	if (!engine->fillers) {
+		engine_free(engine);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < plan->n_tensors; i++)
+		engine->fillers[i] = (struct filler){
+			.engine = engine,
+			.tensor = &plan->tensors[i],
+		};
+	*ret = engine;
+	return 0;
+}
+
+void engine_free(struct engine *engine)
+{
+	if (!engine)
+		return;
+	free(pthread_getspecific(engine->scratch));
+	pthread_key_delete(engine->scratch);
+	free(engine->fillers);
+	free(engine);
+}

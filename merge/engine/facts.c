@@ -1,0 +1,256 @@
+#include "merge/engine/facts.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/disk.h"
+#include "merge/engine/node.h"
+#include "util/pool.h"
+#include "util/range.h"
+
+/* Parts held at once; a longer scan folds them in waves of this many bytes. */
+#define WAVE_SIZE ((size_t)4 << 20)
+
+struct facts {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	atomic_bool known;
+	bool running; /* somebody leads a scan */
+	int failed;   /* errno of the last scan, for those who waited for it */
+	uint64_t n_scans;	/* scans ended so far, good or bad */
+	struct pool_loop *loop; /* the wave that may be joined now */
+	size_t size;
+	void *data; /* (size,) owned */
+};
+
+int facts_new(size_t size, struct facts **ret)
+{
+	struct facts *facts = calloc(1, sizeof(*facts));
+	if (!facts)
+		return -ENOMEM;
+	facts->data = calloc(1, size);
+	if (!facts->data) {
+		free(facts);
+		return -ENOMEM;
+	}
+	facts->size = size;
+	pthread_mutex_init(&facts->lock, NULL);
+	pthread_cond_init(&facts->changed, NULL);
+	*ret = facts;
+	return 0;
+}
+
+void facts_free(struct facts *facts)
+{
+	if (!facts)
+		return;
+	pthread_mutex_destroy(&facts->lock);
+	pthread_cond_destroy(&facts->changed);
+	free(facts->data);
+	free(facts);
+}
+
+const void *facts_data(const struct facts *facts)
+{
+	return facts->data;
+}
+
+/* One wave of one pass, shared by the threads that scan. */
+struct wave {
+	const struct facts_scanner *scanner;
+	const struct node *node;
+	unsigned pass;
+	uint64_t first;	      /* piece */
+	unsigned char *parts; /* (pieces of the wave, facts->size) */
+	atomic_int failed;
+};
+
+static int scan_piece(struct wave *wave, uint64_t piece, void *part)
+{
+	const struct node *node = wave->node;
+	struct eval eval;
+	int r = wave->scanner->eval(wave->scanner->arg, &eval);
+	if (r < 0)
+		return r;
+
+	uint64_t begin = piece * FACTS_PIECE;
+	uint64_t end = min_u64(begin + FACTS_PIECE, node->count);
+	for (uint64_t at = begin; at < end; at += TILE) {
+		r = node->type->scan(node, &eval, wave->pass, node->facts->data,
+				     part, at, min_u64(TILE, end - at));
+		if (r < 0)
+			return r;
+	}
+	node_forget(node, begin, end - begin);
+	return 0;
+}
+
+static void wave_body(void *arg, size_t i)
+{
+	struct wave *wave = arg;
+	if (atomic_load_explicit(&wave->failed, memory_order_relaxed))
+		return;
+
+	size_t size = wave->node->facts->size;
+	int r = scan_piece(wave, wave->first + i, wave->parts + i * size);
+	if (r < 0)
+		atomic_store(&wave->failed, r);
+}
+
+/* Lets the threads that wait for these facts join the wave. */
+static void publish(struct facts *facts, struct pool_loop *loop)
+{
+	pthread_mutex_lock(&facts->lock);
+	facts->loop = loop;
+	pthread_cond_broadcast(&facts->changed);
+	pthread_mutex_unlock(&facts->lock);
+}
+
+static int run_wave(struct wave *wave, size_t n_pieces)
+{
+	struct facts *facts = wave->node->facts;
+	struct pool_loop *loop = NULL;
+
+	memset(wave->parts, 0, n_pieces * facts->size);
+	int r = pool_loop_new(wave->scanner->pool, n_pieces, wave_body, wave,
+			      &loop);
+	if (r < 0)
+		return r;
+	publish(facts, loop);
+	pool_loop_join(loop);
+	publish(facts, NULL);
+	pool_loop_unref(loop);
+
+	r = atomic_load(&wave->failed);
+	for (size_t i = 0; r == 0 && i < n_pieces; i++)
+		wave->node->type->fold(wave->node, wave->pass, facts->data,
+				       wave->parts + i * facts->size);
+	return r;
+}
+
+static int run_passes(const struct facts_scanner *scanner,
+		      const struct node *node)
+{
+	struct facts *facts = node->facts;
+	uint64_t n_pieces = (node->count + FACTS_PIECE - 1) / FACTS_PIECE;
+	uint64_t n_wave = WAVE_SIZE / facts->size;
+	if (n_wave < 2 * pool_threads(scanner->pool))
+		n_wave = 2 * pool_threads(scanner->pool);
+	if (n_wave > n_pieces)
+		n_wave = n_pieces;
+
+	AUTO_FREE unsigned char *parts = calloc(n_wave + 1, facts->size);
+	if (!parts)
+		return -ENOMEM;
+	memset(facts->data, 0, facts->size);
+	for (unsigned pass = 0; pass < node->type->n_passes(node); pass++) {
+		for (uint64_t at = 0; at < n_pieces; at += n_wave) {
+			struct wave wave = {
+				.scanner = scanner,
+				.node = node,
+				.pass = pass,
+				.first = at,
+				.parts = parts,
+			};
+			int r = run_wave(&wave, min_u64(n_wave, n_pieces - at));
+			if (r < 0)
+				return r;
+		}
+		node->type->settle(node, pass, facts->data);
+	}
+	return node_check(node);
+}
+
+static struct digest facts_key(const struct node *node)
+{
+	struct digest key = node->digest;
+
+	return digest_of(&key, sizeof(key), FACTS_PIECE);
+}
+
+/* Led by one thread at a time. */
+static int find_or_scan(const struct facts_scanner *scanner,
+			const struct node *node)
+{
+	struct facts *facts = node->facts;
+	struct digest key = facts_key(node);
+
+	if (scanner->disk &&
+	    disk_cache_load(scanner->disk, key, facts->data, facts->size) == 0)
+		return 0;
+
+	int r = run_passes(scanner, node);
+	if (r < 0)
+		return r;
+	scanner->scanned(scanner->arg);
+	if (scanner->disk)
+		disk_cache_store(scanner->disk, key, facts->data, facts->size);
+	return 0;
+}
+
+/* Helps the scan that another thread leads, until it has ended. */
+static int help(struct facts *facts)
+{
+	uint64_t scan = facts->n_scans;
+
+	while (facts->n_scans == scan) {
+		if (!facts->loop) {
+			pthread_cond_wait(&facts->changed, &facts->lock);
+			continue;
+		}
+		struct pool_loop *loop = pool_loop_ref(facts->loop);
+		pthread_mutex_unlock(&facts->lock);
+		pool_loop_join(loop);
+		pthread_mutex_lock(&facts->lock);
+		/* The leader takes the ended loop away. */
+		while (facts->loop == loop)
+			pthread_cond_wait(&facts->changed, &facts->lock);
+		pool_loop_unref(loop);
+	}
+	return facts->failed;
+}
+
+static int gather_own(const struct facts_scanner *scanner,
+		      const struct node *node)
+{
+	struct facts *facts = node->facts;
+	if (atomic_load_explicit(&facts->known, memory_order_acquire))
+		return 0;
+
+	pthread_mutex_lock(&facts->lock);
+	int r = 0;
+	if (facts->running) {
+		r = help(facts);
+		pthread_mutex_unlock(&facts->lock);
+		return r;
+	}
+	if (!atomic_load(&facts->known)) {
+		facts->running = true;
+		pthread_mutex_unlock(&facts->lock);
+		r = find_or_scan(scanner, node);
+		pthread_mutex_lock(&facts->lock);
+		facts->running = false;
+		facts->failed = r;
+		facts->n_scans++;
+		if (r == 0)
+			atomic_store_explicit(&facts->known, true,
+					      memory_order_release);
+		pthread_cond_broadcast(&facts->changed);
+	}
+	pthread_mutex_unlock(&facts->lock);
+	return r;
+}
+
+int facts_gather(const struct facts_scanner *scanner, const struct node *node)
+{
+	for (unsigned i = 0; i < node->n_inputs; i++) {
+		int r = facts_gather(scanner, node->inputs[i]);
+		if (r < 0)
+			return r;
+	}
+	return node->facts ? gather_own(scanner, node) : 0;
+}

@@ -1,0 +1,600 @@
+/* From one slice of a recipe to its output tensors. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "merge/engine/node.h"
+#include "merge/engine/planner.h"
+#include "merge/methods/method.h"
+#include "merge/recipe/resolve.h"
+#include "merge/source/source.h"
+#include "merge/source/tensor.h"
+
+struct claim {
+	UT_hash_handle hh;
+	char name[];
+};
+
+struct known_node {
+	UT_hash_handle hh;
+	struct digest digest;
+	struct node *node; /* borrowed from the plan */
+};
+
+void planner_done(struct planner *planner)
+{
+	struct claim *claim, *next_claim;
+	HASH_ITER(hh, planner->claims, claim, next_claim)
+	{
+		HASH_DEL(planner->claims, claim);
+		free(claim);
+	}
+	struct known_node *known, *next_known;
+	HASH_ITER(hh, planner->known, known, next_known)
+	{
+		HASH_DEL(planner->known, known);
+		free(known);
+	}
+	models_done(&planner->models);
+}
+
+static int no_memory(struct planner *planner)
+{
+	return error_set(planner->err, -ENOMEM, "out of memory");
+}
+
+/* 1 if the name was free and is now taken, 0 if it was taken. */
+static int claim_name(struct planner *planner, const char *name)
+{
+	struct claim *claim = NULL;
+	size_t length = strlen(name);
+
+	HASH_FIND(hh, planner->claims, name, length, claim);
+	if (claim)
+		return 0;
+	claim = malloc(sizeof(*claim) + length + 1);
+	if (!claim)
+		return no_memory(planner);
+	memcpy(claim->name, name, length + 1);
+	HASH_ADD_KEYPTR(hh, planner->claims, claim->name, length, claim);
+	return 1;
+}
+
+/*
+ * Gives a new node to the plan, or frees it if the plan has an equal one; so
+ * that equal expressions share their facts. Takes ownership.
+ */
+static int intern(struct planner *planner, struct node *taken,
+		  struct node **ret)
+{
+	AUTO(node) node = taken;
+	struct plan *plan = planner->plan;
+	struct known_node *known = NULL;
+
+	HASH_FIND(hh, planner->known, &node->digest, sizeof(node->digest),
+		  known);
+	if (known) {
+		*ret = known->node;
+		return 0;
+	}
+
+	/* Room grows by doubling: n is a power of two when it is full. */
+	if ((plan->n_nodes & (plan->n_nodes - 1)) == 0) {
+		size_t room = plan->n_nodes ? 2 * plan->n_nodes : 64;
+		struct node **nodes =
+			reallocarray(plan->nodes, room, sizeof(*nodes));
+		if (!nodes)
+			return no_memory(planner);
+		plan->nodes = nodes;
+	}
+	known = calloc(1, sizeof(*known));
+	if (!known)
+		return no_memory(planner);
+	known->digest = node->digest;
+	known->node = node;
+	HASH_ADD(hh, planner->known, digest, sizeof(known->digest), known);
+	plan->nodes[plan->n_nodes++] = TAKE(node);
+	*ret = known->node;
+	return 0;
+}
+
+static int stored(struct planner *planner, const struct tensor *tensor,
+		  struct node **ret)
+{
+	struct node *node = NULL;
+	int r = node_stored(tensor, &node);
+
+	return r < 0 ? no_memory(planner) : intern(planner, node, ret);
+}
+
+/* One output tensor on its way: its name and what the inputs have for it. */
+struct job {
+	const struct slice_plan *slice;
+	const char *name;	 /* of the output, owned by the caller */
+	struct arch_place place; /* in the output */
+	double t;		 /* for gradients */
+	/* (n_inputs,) of the slice; tensor NULL where an input lacks it */
+	struct job_input {
+		const struct tensor *tensor;
+		char *name; /* as parameters' filters see it; owned */
+	} * inputs;
+	unsigned n_present;
+};
+
+static const struct model *model_of(const struct planner *planner,
+				    const struct slice_plan *slice, unsigned i)
+{
+	return &planner->models.items[slice->inputs[i].model];
+}
+
+static const char *label_of(const struct planner *planner,
+			    const struct slice_plan *slice, unsigned i)
+{
+	return model_of(planner, slice, i)->ref->path;
+}
+
+static int note(struct planner *planner, const struct job *job,
+		const char *what, const char *who)
+{
+	AUTO_FREE char *template = arch_template(job->name);
+	if (!template)
+		return no_memory(planner);
+
+	int r = notes_add(&planner->plan->notes, "%s: %s %s", template, what,
+			  who);
+	return r < 0 ? no_memory(planner) : 0;
+}
+
+static int emit(struct planner *planner, const struct job *job,
+		struct node *node, const char *how)
+{
+	struct plan *plan = planner->plan;
+	if ((plan->n_tensors & (plan->n_tensors - 1)) == 0) {
+		size_t room = plan->n_tensors ? 2 * plan->n_tensors : 64;
+		struct output_tensor *tensors =
+			reallocarray(plan->tensors, room, sizeof(*tensors));
+		if (!tensors)
+			return no_memory(planner);
+		plan->tensors = tensors;
+	}
+
+	const struct dtype *dtype = node->dtype;
+	if (dtype->mergeable && planner->out_dtype)
+		dtype = planner->out_dtype;
+	struct output_tensor *tensor = &plan->tensors[plan->n_tensors];
+	*tensor = (struct output_tensor){
+		.name = strdup(job->name),
+		.dtype = dtype,
+		.shape = node->shape,
+		.node = node,
+		.copy = node_copies(node, dtype),
+		.digest = digest_of(&node->digest, sizeof(node->digest),
+				    dtype->code),
+		.how = how,
+	};
+	if (!tensor->name)
+		return no_memory(planner);
+	plan->n_tensors++;
+	tensor->size = tensor->copy ? tensor->copy->size
+				    : node->count * (dtype->bits / 8);
+	if (tensor->copy && how != tensor_carried)
+		tensor->how = tensor_copied;
+	if (node->scratch > plan->scratch)
+		plan->scratch = node->scratch;
+	return 0;
+}
+
+/* The tensor that takes no part in arithmetic: from the base, else the first
+ * input that has it. */
+static int carry(struct planner *planner, const struct job *job,
+		 const char *why)
+{
+	const struct slice_plan *slice = job->slice;
+	unsigned from = 0;
+	if (slice->base >= 0 && job->inputs[slice->base].tensor)
+		from = (unsigned)slice->base;
+	while (!job->inputs[from].tensor)
+		from++;
+
+	struct node *node = NULL;
+	int r = stored(planner, job->inputs[from].tensor, &node);
+	if (r < 0)
+		return r;
+	if (why) {
+		r = note(planner, job, why, label_of(planner, slice, from));
+		if (r < 0)
+			return r;
+	}
+	return emit(planner, job, node, tensor_carried);
+}
+
+static int check_shapes(struct planner *planner, const struct job *job)
+{
+	const struct tensor *first = NULL;
+	unsigned first_input = 0;
+
+	for (unsigned i = 0; i < job->slice->n_inputs; i++) {
+		const struct tensor *tensor = job->inputs[i].tensor;
+		if (!tensor)
+			continue;
+		if (!first) {
+			first = tensor;
+			first_input = i;
+			continue;
+		}
+		if (shape_equal(&first->shape, &tensor->shape))
+			continue;
+		char a[192], b[192];
+		bool rows =
+			arch_is_embedding(job->name) || arch_is_head(job->name);
+		return error_set(
+			planner->err, -EINVAL,
+			"%s:%u: tensor %s is %s in %s, but %s in %s; %s",
+			planner->recipe->path, job->slice->slice->line,
+			job->name, shape_format(&first->shape, a),
+			label_of(planner, job->slice, first_input),
+			shape_format(&tensor->shape, b),
+			label_of(planner, job->slice, i),
+			rows ? "vocabularies must be aligned first (tokenizer: "
+			       "{source: base})"
+			     : "all inputs must have the same shape");
+	}
+	return 0;
+}
+
+/* May an input lack this tensor, so that the others are merged without it? */
+static int check_missing(struct planner *planner, const struct job *job)
+{
+	const struct slice_plan *slice = job->slice;
+	unsigned have = 0;
+	while (!job->inputs[have].tensor)
+		have++;
+
+	for (unsigned i = 0; i < slice->n_inputs; i++) {
+		if (job->inputs[i].tensor)
+			continue;
+		bool matrix = job->inputs[have].tensor->shape.rank >= 2;
+		bool needed = job->place.position == ARCH_LAYER ||
+			      arch_is_embedding(job->name) ||
+			      arch_is_head(job->name);
+		if (matrix && needed)
+			return error_set(planner->err, -EINVAL,
+					 "%s:%u: model %s has no tensor %s, "
+					 "which %s has",
+					 planner->recipe->path,
+					 slice->slice->line,
+					 label_of(planner, slice, i),
+					 job->inputs[i].name,
+					 label_of(planner, slice, have));
+		int r = note(planner, job, "not in model",
+			     label_of(planner, slice, i));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The value of one parameter for one input that is there. */
+static int param_value(struct planner *planner, const struct job *job,
+		       const struct method_param *param, unsigned i,
+		       double *ret)
+{
+	const struct slice_plan *slice = job->slice;
+	const struct recipe *recipe = planner->recipe;
+	struct resolve_scope scope = {
+		.recipe = recipe,
+		.module = slice->module,
+		.slice = slice->slice,
+	};
+	bool is_base =
+		(int)i == slice->base && recipe->method->base != BASE_ORDINARY;
+
+	*ret = param->value;
+	if (param->per_model && is_base)
+		return 0;
+	int source = param->per_model ? slice->inputs[i].source : -1;
+	const char *name = param->per_model ? job->inputs[i].name : job->name;
+	int r = resolve(&scope, param, source, name, job->t, ret, planner->err);
+	if (r != -ENODATA)
+		return r;
+	if (!param->required)
+		return 0;
+	if (!param->per_model)
+		return error_set(planner->err, -EINVAL,
+				 "%s:%u: method %s needs parameter '%s', which "
+				 "nothing gives for tensor %s",
+				 recipe->path, recipe->method_line,
+				 recipe->method->name, param->name, job->name);
+	return error_set(planner->err, -EINVAL,
+			 "%s:%u: method %s needs parameter '%s' of model %s, "
+			 "which nothing gives for tensor %s",
+			 recipe->path, model_of(planner, slice, i)->ref->line,
+			 recipe->method->name, param->name,
+			 label_of(planner, slice, i), name);
+}
+
+/* values: (n_params, n_present). */
+static int param_values(struct planner *planner, const struct job *job,
+			double *values)
+{
+	const struct method_param *params = planner->recipe->method->params;
+
+	for (size_t p = 0; params[p].name; p++) {
+		for (unsigned i = 0; i < job->slice->n_inputs; i++) {
+			if (!job->inputs[i].tensor)
+				continue;
+			int r = param_value(planner, job, &params[p], i,
+					    values++);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static size_t count_params(const struct method *method)
+{
+	size_t n = 0;
+
+	while (method->params[n].name)
+		n++;
+	return n;
+}
+
+static int merge_present(struct planner *planner, const struct job *job,
+			 struct node **inputs, double *values)
+{
+	const struct slice_plan *slice = job->slice;
+	const struct recipe *recipe = planner->recipe;
+	unsigned n = 0;
+	int base = -1;
+
+	for (unsigned i = 0; i < slice->n_inputs; i++) {
+		if (!job->inputs[i].tensor)
+			continue;
+		if ((int)i == slice->base)
+			base = (int)n;
+		int r = stored(planner, job->inputs[i].tensor, &inputs[n++]);
+		if (r < 0)
+			return r;
+	}
+	int r = param_values(planner, job, values);
+	if (r < 0)
+		return r;
+
+	struct node *node = NULL;
+	r = node_merge(recipe->method, inputs, n, base, values, &node);
+	if (r < 0)
+		return no_memory(planner);
+	const char *why = node_refuses(node);
+	if (why) {
+		node_free(node);
+		return error_set(planner->err, -EINVAL, "%s:%u: tensor %s: %s",
+				 recipe->path, slice->slice->line, job->name,
+				 why);
+	}
+	r = intern(planner, node, &node);
+	return r < 0 ? r : emit(planner, job, node, recipe->method->name);
+}
+
+static int merge_job(struct planner *planner, const struct job *job)
+{
+	const struct method *method = planner->recipe->method;
+	size_t n_values = count_params(method) * job->n_present;
+	AUTO_FREE double *values = calloc(n_values + 1, sizeof(*values));
+	AUTO_FREE struct node **inputs =
+		calloc(job->n_present, sizeof(*inputs));
+	if (!values || !inputs)
+		return no_memory(planner);
+
+	return merge_present(planner, job, inputs, values);
+}
+
+/* Decides between merging and carrying. */
+static int plan_job(struct planner *planner, const struct job *job)
+{
+	const struct slice_plan *slice = job->slice;
+	const struct method *method = planner->recipe->method;
+	bool has_base = slice->base >= 0 && job->inputs[slice->base].tensor;
+
+	for (unsigned i = 0; i < slice->n_inputs; i++) {
+		const struct tensor *tensor = job->inputs[i].tensor;
+		if (tensor && !tensor->dtype->mergeable)
+			return carry(planner, job,
+				     job->n_present > 1
+					     ? "not floating point, copied from"
+					     : NULL);
+	}
+	if (job->n_present < slice->n_inputs) {
+		int r = check_missing(planner, job);
+		if (r < 0)
+			return r;
+	}
+	int r = check_shapes(planner, job);
+	if (r < 0)
+		return r;
+
+	unsigned counted = job->n_present;
+	if (method->base == BASE_OPTIONAL && has_base)
+		counted--;
+	if (method->base == BASE_REQUIRED && !has_base)
+		return carry(planner, job, "not in the base, copied from");
+	if (counted < method->min_inputs)
+		return carry(planner, job,
+			     "too few inputs have it, copied from");
+	return merge_job(planner, job);
+}
+
+/* Looks for the tensor in every input. */
+static int find_inputs(struct planner *planner, struct job *job,
+		       uint64_t offset)
+{
+	const struct slice_plan *slice = job->slice;
+
+	for (unsigned i = 0; i < slice->n_inputs; i++) {
+		const struct model *model = model_of(planner, slice, i);
+		struct job_input *input = &job->inputs[i];
+		input->name =
+			job->place.position == ARCH_LAYER
+				? arch_renumber(job->name,
+						slice->inputs[i].first + offset)
+				: strdup(job->name);
+		if (!input->name)
+			return no_memory(planner);
+		input->tensor = model_tensor(model, input->name);
+		if (input->tensor)
+			job->n_present++;
+	}
+	/* Ties only stand in where some input stores the tensor itself. */
+	for (unsigned i = 0; job->n_present > 0 && i < slice->n_inputs; i++) {
+		struct job_input *input = &job->inputs[i];
+		if (input->tensor)
+			continue;
+		input->tensor =
+			model_tied(model_of(planner, slice, i), input->name);
+		if (input->tensor)
+			job->n_present++;
+	}
+	return 0;
+}
+
+static double gradient_position(const struct slice_plan *slice,
+				const struct arch_place *place, uint64_t offset)
+{
+	if (place->position == ARCH_LAYER)
+		return slice->n_layers > 1
+			       ? (double)offset / (double)(slice->n_layers - 1)
+			       : 1;
+	return place->beyond ? 1 : 0;
+}
+
+/* place and name are of the output; offset is the layer's in the slice. */
+static int plan_name(struct planner *planner, const struct slice_plan *slice,
+		     const char *name, struct arch_place place, uint64_t offset,
+		     const struct tensor *donors)
+{
+	int r = claim_name(planner, name);
+	if (r <= 0)
+		return r;
+
+	AUTO_FREE struct job_input *inputs =
+		calloc(slice->n_inputs, sizeof(*inputs));
+	if (!inputs)
+		return no_memory(planner);
+	struct job job = {
+		.slice = slice,
+		.name = name,
+		.place = place,
+		.t = gradient_position(slice, &place, offset),
+		.inputs = inputs,
+	};
+	r = find_inputs(planner, &job, offset);
+	if (r == 0 && job.n_present > 0) {
+		r = plan_job(planner, &job);
+	} else if (r == 0) {
+		struct node *node = NULL;
+		r = stored(planner, donors, &node);
+		if (r == 0 && slice->n_inputs > 0)
+			r = note(planner, &job, "carried from the donor", "");
+		if (r == 0)
+			r = emit(planner, &job, node, tensor_carried);
+	}
+	for (unsigned i = 0; i < slice->n_inputs; i++)
+		free(inputs[i].name);
+	return r;
+}
+
+/* A tensor that one of the models has: is it this slice's, and where? */
+static int offer(struct planner *planner, const struct slice_plan *slice,
+		 const struct named_tensor *named, uint64_t first,
+		 bool with_layers)
+{
+	struct arch_place place = named->place;
+	if (place.module != slice->arch_module)
+		return 0;
+
+	if (place.position == ARCH_BEFORE && !slice->is_first)
+		return 0;
+	if (place.position == ARCH_AFTER && !slice->is_last)
+		return 0;
+	if (place.position == ARCH_LAYER) {
+		if (!with_layers || place.layer < first ||
+		    place.layer - first >= slice->n_layers)
+			return 0;
+		uint64_t offset = place.layer - first;
+		place.layer = slice->out_first + offset;
+		AUTO_FREE char *name = arch_renumber(named->name, place.layer);
+		if (!name)
+			return no_memory(planner);
+		return plan_name(planner, slice, name, place, offset,
+				 named->tensor);
+	}
+	if (!place.beyond)
+		return plan_name(planner, slice, named->name, place, 0,
+				 named->tensor);
+
+	/* Extra layers keep following the counted ones. */
+	const struct arch_module *module =
+		&planner->models.arch->modules[slice->arch_module];
+	place.layer = slice->out_layers + place.layer - module->n_layers;
+	AUTO_FREE char *name = arch_renumber(named->name, place.layer);
+	if (!name)
+		return no_memory(planner);
+	if (strcmp(name, named->name) != 0) {
+		struct slice_plan alone = *slice;
+		alone.n_inputs = 0;
+		return plan_name(planner, &alone, name, place, 0,
+				 named->tensor);
+	}
+	return plan_name(planner, slice, name, place, 0, named->tensor);
+}
+
+static int offer_all(struct planner *planner, const struct slice_plan *slice,
+		     const struct model *model, uint64_t first,
+		     bool with_layers)
+{
+	for (size_t i = 0; i < model->n_names; i++) {
+		int r = offer(planner, slice, &model->names[i], first,
+			      with_layers);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int plan_slice(struct planner *planner, const struct slice_plan *slice)
+{
+	const struct models *models = &planner->models;
+
+	for (unsigned i = 0; i < slice->n_inputs; i++) {
+		int r = offer_all(planner, slice, model_of(planner, slice, i),
+				  slice->inputs[i].first, true);
+		if (r < 0)
+			return r;
+	}
+	return offer_all(planner, slice, &models->items[models->donor], 0,
+			 false);
+}
+
+int plan_carried_module(struct planner *planner, size_t arch_module)
+{
+	const struct models *models = &planner->models;
+	const struct arch_module *module = &models->arch->modules[arch_module];
+	struct slice_plan slice = {
+		.arch_module = arch_module,
+		.base = -1,
+		.n_layers = module->n_layers,
+		.is_first = true,
+		.is_last = true,
+		.out_layers = module->n_layers,
+	};
+
+	int r = notes_add(&planner->plan->notes,
+			  "module %s is not in the recipe: carried from %s",
+			  module->name, models->items[models->donor].ref->path);
+	if (r < 0)
+		return no_memory(planner);
+	return offer_all(planner, &slice, &models->items[models->donor], 0,
+			 true);
+}

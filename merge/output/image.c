@@ -1,0 +1,269 @@
+#include "merge/output/image.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "merge/engine/plan.h"
+#include "merge/output/config.h"
+#include "merge/output/image_private.h"
+#include "merge/output/layout.h"
+#include "merge/output/tree.h"
+#include "merge/recipe/recipe.h"
+#include "merge/source/file.h"
+#include "merge/source/source.h"
+
+struct image {
+	struct plan *plan;
+	struct image_entry *entries; /* (n_entries,) owned */
+	uint32_t n_entries;
+	struct extents *extents; /* (n_entries,) owned */
+	struct layout *layout;	 /* owned, as all texts below */
+	char *config, *card;
+	struct companion *companions;
+	size_t n_companions;
+	uint64_t size;
+	struct timespec time;
+};
+
+/* A file on its way to an entry. */
+struct draft {
+	const char *path;
+	struct extents extents;
+};
+
+struct drafts {
+	struct draft *items; /* (n,) */
+	size_t n;
+};
+
+const struct extents *image_extents(const struct image *image, uint32_t entry)
+{
+	return &image->extents[entry];
+}
+
+static int draft_text(struct drafts *drafts, const char *path, const char *text,
+		      size_t size)
+{
+	struct draft *draft = &drafts->items[drafts->n++];
+
+	draft->path = path;
+	return extents_literal(&draft->extents, text, size);
+}
+
+static int draft_shard(struct drafts *drafts, const struct shard *shard)
+{
+	struct draft *draft = &drafts->items[drafts->n++];
+
+	draft->path = shard->name;
+	int r = extents_literal(&draft->extents, shard->header,
+				shard->header_size);
+	for (size_t i = 0; r == 0 && i < shard->n_tensors; i++)
+		r = extents_tensor(&draft->extents, shard->tensors[i].tensor);
+	return r;
+}
+
+static bool is_drafted(const struct drafts *drafts, const char *path)
+{
+	for (size_t i = 0; i < drafts->n; i++) {
+		if (strcmp(drafts->items[i].path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What we make comes first; a companion never takes the place of it. */
+static int draft_companions(struct drafts *drafts, const struct image *image)
+{
+	struct drafts made = *drafts;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < image->n_companions; i++) {
+		const struct companion *companion = &image->companions[i];
+		if (is_drafted(&made, companion->path))
+			continue;
+		struct draft *draft = &drafts->items[drafts->n++];
+		draft->path = companion->path;
+		r = extents_copy(&draft->extents, companion->file, 0,
+				 companion->file->size);
+	}
+	return r;
+}
+
+static int draft_all(struct drafts *drafts, const struct image *image)
+{
+	const struct recipe_file *recipe = image->plan->recipe_file;
+	const struct layout *layout = image->layout;
+
+	int r = draft_text(drafts, "config.json", image->config,
+			   strlen(image->config));
+	if (r == 0)
+		r = draft_text(drafts, "README.md", image->card,
+			       strlen(image->card));
+	if (r == 0)
+		r = draft_text(drafts, "mergekit_config.yml", recipe->text,
+			       recipe->size);
+	if (r == 0 && layout->index)
+		r = draft_text(drafts, "model.safetensors.index.json",
+			       layout->index, strlen(layout->index));
+	for (size_t i = 0; r == 0 && i < layout->n_shards; i++)
+		r = draft_shard(drafts, &layout->shards[i]);
+	return r < 0 ? r : draft_companions(drafts, image);
+}
+
+static int compare_drafts(const void *a, const void *b)
+{
+	const struct draft *x = a, *y = b;
+
+	return tree_compare(x->path, y->path);
+}
+
+/* Hands the drafts' extents over to entries. */
+static int place_drafts(struct image *image, struct drafts *drafts)
+{
+	AUTO_FREE const char **paths = calloc(drafts->n, sizeof(*paths));
+	AUTO_FREE uint32_t *place = calloc(drafts->n, sizeof(*place));
+	if (!paths || !place)
+		return -ENOMEM;
+
+	qsort(drafts->items, drafts->n, sizeof(*drafts->items), compare_drafts);
+	for (size_t i = 0; i < drafts->n; i++)
+		paths[i] = drafts->items[i].path;
+	int r = tree_new(paths, drafts->n, place, &image->entries,
+			 &image->n_entries);
+	if (r < 0)
+		return r;
+	image->extents = calloc(image->n_entries, sizeof(*image->extents));
+	if (!image->extents)
+		return -ENOMEM;
+	for (size_t i = 0; i < drafts->n; i++) {
+		struct extents *extents = &image->extents[place[i]];
+		*extents = drafts->items[i].extents;
+		drafts->items[i].extents = (struct extents){0};
+		image->entries[place[i]].size = extents->size;
+		image->size += extents->size;
+	}
+	return 0;
+}
+
+static int make_entries(struct image *image)
+{
+	size_t room = image->layout->n_shards + image->n_companions + 4;
+	struct drafts drafts = {
+		.items = calloc(room, sizeof(*drafts.items)),
+	};
+	if (!drafts.items)
+		return -ENOMEM;
+
+	int r = draft_all(&drafts, image);
+	if (r == 0)
+		r = place_drafts(image, &drafts);
+	for (size_t i = 0; i < drafts.n; i++)
+		extents_done(&drafts.items[i].extents);
+	free(drafts.items);
+	return r;
+}
+
+static void take_newer(struct timespec *newest, struct timespec time)
+{
+	if (time.tv_sec > newest->tv_sec ||
+	    (time.tv_sec == newest->tv_sec && time.tv_nsec > newest->tv_nsec))
+		*newest = time;
+}
+
+static void find_time(struct image *image)
+{
+	struct stat st;
+	if (stat(image->plan->recipe_file->path, &st) == 0)
+		take_newer(&image->time, st.st_mtim);
+
+	for (size_t i = 0; i < image->plan->n_sources; i++) {
+		const struct source *source = image->plan->sources[i];
+		for (size_t j = 0; j < source->n_files; j++)
+			take_newer(&image->time,
+				   source->files[j]->stat.st_mtim);
+	}
+	for (size_t i = 0; i < image->n_companions; i++)
+		take_newer(&image->time,
+			   image->companions[i].file->stat.st_mtim);
+}
+
+int image_new(struct plan *plan, const struct image_options *options,
+	      struct image **ret, struct error *err)
+{
+	AUTO(image) image = calloc(1, sizeof(*image));
+	if (!image)
+		return error_set(err, -ENOMEM, "out of memory");
+	image->plan = plan;
+
+	int r = config_text(plan, &image->config, err);
+	if (r < 0)
+		return r;
+	r = source_companions(plan->donor, &image->companions,
+			      &image->n_companions, &plan->notes, err);
+	if (r < 0)
+		return r;
+	r = card_text(plan, options->title, &image->card);
+	if (r == 0)
+		r = layout_new(plan->tensors, plan->n_tensors,
+			       options->shard_size, &image->layout);
+	if (r == 0)
+		r = make_entries(image);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
+	find_time(image);
+	*ret = TAKE(image);
+	return 0;
+}
+
+void image_free(struct image *image)
+{
+	if (!image)
+		return;
+	for (uint32_t i = 0; image->extents && i < image->n_entries; i++)
+		extents_done(&image->extents[i]);
+	free(image->extents);
+	tree_free(image->entries, image->n_entries);
+	layout_free(image->layout);
+	companions_free(image->companions, image->n_companions);
+	free(image->config);
+	free(image->card);
+	free(image);
+}
+
+const struct image_entry *image_entries(const struct image *image,
+					uint32_t *ret_n)
+{
+	*ret_n = image->n_entries;
+	return image->entries;
+}
+
+const struct image_entry *image_lookup(const struct image *image,
+				       uint32_t parent, const char *name)
+{
+	const struct image_entry *folder = &image->entries[parent];
+	uint32_t low = folder->first, high = folder->first + folder->n;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		int order = strcmp(name, image->entries[middle].name);
+		if (order == 0)
+			return &image->entries[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+uint64_t image_size(const struct image *image)
+{
+	return image->size;
+}
+
+struct timespec image_time(const struct image *image)
+{
+	return image->time;
+}
