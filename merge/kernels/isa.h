@@ -28,8 +28,8 @@ struct isa {
 	/*
 	 * By dtype_code; NULL where the type is not mergeable. load is exact
 	 * but for F64, which is rounded to f32; store rounds once, to nearest
-	 * even; overflow gives infinity; NaN stays NaN. `in` and `out` of the
-	 * stored side need no alignment.
+	 * even; overflow gives infinity; any NaN becomes the positive quiet one
+	 * without payload. `in` and `out` of the stored side need no alignment.
 	 */
 	void (*load[DTYPE_COUNT])(float *out, const void *in, size_t n);
 	void (*store[DTYPE_COUNT])(void *out, const float *in, size_t n);
@@ -38,7 +38,10 @@ struct isa {
 		*methods; /* NULL-ended, order of methods.def */
 };
 
-/* The best set that this machine can run. */
+/*
+ * The best set that this machine can run, or the one that the environment
+ * variable MKFS_MOUNT_ISA names, if it can run that.
+ */
 const struct isa *isa_best(void);
 
 /* By name; NULL if unknown here or if this machine cannot run it. */

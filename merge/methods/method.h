@@ -3,8 +3,8 @@
  *
  * It cannot fail, allocate, read files or log; everything that can be wrong
  * with a recipe is judged from the declaration before any function is called.
- * methods.def is the list; the recipe checker, --help, the docs' test and the
- * law tests walk it.
+ * methods.def is the list, of planned methods too; the recipe checker, --help,
+ * the docs' test and the law tests walk it.
  *
  * Words: the *inputs* of a merge are the tensors of the models that have it, in
  * the recipe's order. One of them may be the *base*. A *task vector* is an
@@ -94,8 +94,9 @@ struct method {
 	 * tile; then the parts are folded into the zeroed facts (of the first
 	 * pass; later passes go on with the facts as they are), in the order of
 	 * the pieces; then settle() ends the pass. So the result does not
-	 * depend on threads. Facts are plain bytes, without pointers: they are
-	 * kept in the cache.
+	 * depend on threads. Facts are plain bytes, without pointers, and the
+	 * same on every machine: they are kept in the cache. facts_size is a
+	 * multiple of 8, and parts and facts are aligned to 8.
 	 */
 	unsigned n_passes;
 	size_t (*facts_size)(const struct method_args *args);

@@ -54,7 +54,8 @@ const struct dtype *dtype_find(const char *name);
 const struct dtype *dtype_find_torch(const char *name);
 
 /* The type that both convert to without loss of range, as torch promotes:
- * equal types stay, bf16 with f16 is f32, else the wider float. */
+ * equal types stay, bf16 with f16 is f32, else the wider float. NULL where they
+ * differ and one is not mergeable. */
 const struct dtype *dtype_promote(const struct dtype *a, const struct dtype *b);
 
 #endif

@@ -1,0 +1,33 @@
+/*
+ * Gram matrices: all dot products of a few rows, in f64.
+ *
+ * Products of floats are exact as doubles. They are summed in 16 lanes by
+ * place in the tile, and the lanes in a fixed tree, so that the sum does not
+ * depend on the instruction set.
+ *
+ * A matrix is (gram_count(k),): the upper triangle, row by row.
+ */
+#ifndef MERGE_KERNELS_GRAM_H
+#define MERGE_KERNELS_GRAM_H
+
+#include <stddef.h>
+
+#include "merge/kernels/isa.h"
+
+#define gram_add ISA_NAME(gram_add)
+
+static inline size_t gram_count(unsigned k)
+{
+	return (size_t)k * (k + 1) / 2;
+}
+
+/* Place of the dot product of rows i <= j of k. */
+static inline size_t gram_index(unsigned k, unsigned i, unsigned j)
+{
+	return (size_t)i * (2 * (size_t)k - i - 1) / 2 + j;
+}
+
+/* Adds the dot products of a tile, rows in[0] to in[k - 1] of n floats. */
+void gram_add(double *gram, const float *const *in, unsigned k, size_t n);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * Arithmetic on rows of floats that several methods share. One rounding per
+ * operation; `out` aliases nothing else.
+ */
+#ifndef MERGE_KERNELS_ROWS_H
+#define MERGE_KERNELS_ROWS_H
+
+#include <stddef.h>
+
+#include "merge/kernels/fused.h"
+
+/* out = x * w + out, fused. */
+static inline void row_add_fused(float *restrict out, const float *restrict x,
+				 float w, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = fused(x[i], w, out[i]);
+}
+
+/* The same for x, then y, in one go over memory. */
+static inline void row_add_fused2(float *restrict out, const float *restrict x,
+				  float x_weight, const float *restrict y,
+				  float y_weight, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float sum = fused(x[i], x_weight, out[i]);
+
+		out[i] = fused(y[i], y_weight, sum);
+	}
+}
+
+/* out = out * factor. */
+static inline void row_multiply(float *out, float factor, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = out[i] * factor;
+}
+
+/* out = out / divisor. */
+static inline void row_divide(float *out, float divisor, size_t n)
+{
+	if (divisor == 1)
+		return;
+	for (size_t i = 0; i < n; i++)
+		out[i] = out[i] / divisor;
+}
+
+#endif
