@@ -29,8 +29,9 @@ char *text_take(struct text *text);
 void text_done(struct text *text);
 
 /*
- * The word of `words` (NULL-ended) nearest to `word` by edit distance, or NULL
- * if none is near enough to be worth suggesting.
+ * The word of `words` (NULL-ended) nearest to `word` by edit distance (case,
+ * and - for _, aside), else one that begins with it; NULL if none is near
+ * enough to be worth suggesting.
  */
 const char *text_nearest(const char *word, const char *const *words);
 
@@ -39,7 +40,7 @@ const char *text_nearest(const char *word, const char *const *words);
 int text_compare_natural(const char *a, const char *b);
 
 /* "5G", "512M", "1.5Gi", "4096": bytes. K M G T are powers of 1000, Ki .. Ti
- * of 1024, a B behind is allowed. -EINVAL or -ERANGE. */
+ * of 1024, a B behind them is allowed. -EINVAL or -ERANGE. */
 int text_parse_size(const char *text, unsigned long long *ret);
 
 /* "1.31 GB": powers of 1000, three digits. Returns buffer. */

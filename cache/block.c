@@ -1,0 +1,520 @@
+#include "cache/block.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <uthash.h>
+
+#include "cache/disk.h"
+
+/* Blocks that wait to be written may pin this many bytes. */
+#define WRITE_BEHIND ((size_t)32 << 20)
+
+enum entry_state {
+	ENTRY_QUEUED, /* its fill has not begun */
+	ENTRY_FILLING,
+	ENTRY_READY,
+	ENTRY_FAILED, /* out of the table; its last task frees it */
+};
+
+struct entry {
+	struct block block; /* first: a block is its entry */
+	UT_hash_handle hh;
+	struct digest key;
+	enum entry_state state;
+	unsigned n_pins;	     /* of a ready entry; 0: in the LRU list */
+	unsigned n_tasks;	     /* fill tasks submitted and not yet run */
+	struct entry *newer, *older; /* LRU list */
+	struct block_waiter *waiters;
+	struct block_request request;
+};
+
+struct fill_task {
+	struct pool_task task;
+	struct block_cache *cache;
+	struct entry *entry;
+};
+
+struct write_task {
+	struct pool_task task;
+	struct block_cache *cache;
+	struct entry *entry; /* pinned */
+};
+
+/*
+ * Full blocks live in buffers cut from large chunks, which are mapped once,
+ * with huge pages where there are any: first touching fresh memory costs as
+ * much as computing a block.
+ */
+#define CHUNK_BLOCKS 32
+
+struct spare {
+	struct spare *next;
+};
+
+struct chunk {
+	struct chunk *next;
+	void *map;
+};
+
+struct block_cache {
+	struct block_options options;
+	pthread_mutex_t lock;
+	pthread_cond_t idle;	       /* n_running fell to 0 */
+	struct entry *entries;	       /* hash table by key */
+	struct entry *newest, *oldest; /* LRU list of unpinned entries */
+	struct spare *spares; /* buffers of BLOCK_SIZE to be used again */
+	struct chunk *chunks; /* what they were cut from */
+	size_t n_running;     /* tasks of ours in the pool */
+	size_t writing;	      /* bytes pinned for writing */
+	struct block_counters counters;
+};
+
+static int add_chunk(struct block_cache *cache)
+{
+	struct chunk *chunk = malloc(sizeof(*chunk));
+	if (!chunk)
+		return -ENOMEM;
+	size_t size = CHUNK_BLOCKS * BLOCK_SIZE;
+	chunk->map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (chunk->map == MAP_FAILED) {
+		free(chunk);
+		return -ENOMEM;
+	}
+	madvise(chunk->map, size, MADV_HUGEPAGE);
+	chunk->next = cache->chunks;
+	cache->chunks = chunk;
+	for (size_t i = CHUNK_BLOCKS; i-- > 0;) {
+		struct spare *spare =
+			(void *)((char *)chunk->map + i * BLOCK_SIZE);
+		spare->next = cache->spares;
+		cache->spares = spare;
+	}
+	return 0;
+}
+
+static void *buffer_new(struct block_cache *cache, size_t size)
+{
+	if (size != BLOCK_SIZE)
+		return malloc(size);
+
+	pthread_mutex_lock(&cache->lock);
+	if (!cache->spares)
+		add_chunk(cache);
+	struct spare *spare = cache->spares;
+	if (spare)
+		cache->spares = spare->next;
+	pthread_mutex_unlock(&cache->lock);
+	return spare;
+}
+
+/* With the lock held. */
+static void buffer_free(struct block_cache *cache, void *data, size_t size)
+{
+	if (size != BLOCK_SIZE) {
+		free(data);
+		return;
+	}
+	if (!data)
+		return;
+	struct spare *spare = data;
+	spare->next = cache->spares;
+	cache->spares = spare;
+}
+
+static void lru_remove(struct block_cache *cache, struct entry *entry)
+{
+	if (entry->newer)
+		entry->newer->older = entry->older;
+	else
+		cache->newest = entry->older;
+	if (entry->older)
+		entry->older->newer = entry->newer;
+	else
+		cache->oldest = entry->newer;
+	entry->newer = entry->older = NULL;
+}
+
+static void lru_add(struct block_cache *cache, struct entry *entry)
+{
+	entry->older = cache->newest;
+	entry->newer = NULL;
+	if (cache->newest)
+		cache->newest->newer = entry;
+	else
+		cache->oldest = entry;
+	cache->newest = entry;
+}
+
+static void entry_free(struct block_cache *cache, struct entry *entry)
+{
+	if (entry->block.data) {
+		cache->counters.memory -= entry->block.size;
+		buffer_free(cache, (void *)entry->block.data,
+			    entry->block.size);
+	}
+	free(entry);
+}
+
+/* With the lock held: drops the least recently used until `need` more fits. */
+static void evict(struct block_cache *cache, size_t need)
+{
+	struct entry *entry = cache->oldest;
+
+	while (entry && cache->counters.memory + need > cache->options.memory) {
+		struct entry *newer = entry->newer;
+		if (entry->n_tasks == 0) {
+			lru_remove(cache, entry);
+			HASH_DEL(cache->entries, entry);
+			entry_free(cache, entry);
+		}
+		entry = newer;
+	}
+}
+
+static void pin(struct block_cache *cache, struct entry *entry)
+{
+	if (entry->n_pins++ == 0)
+		lru_remove(cache, entry);
+}
+
+static void unpin(struct block_cache *cache, struct entry *entry)
+{
+	if (--entry->n_pins == 0) {
+		lru_add(cache, entry);
+		evict(cache, 0);
+	}
+}
+
+static struct entry *find(struct block_cache *cache, struct digest key)
+{
+	struct entry *entry = NULL;
+
+	HASH_FIND(hh, cache->entries, &key, sizeof(key), entry);
+	return entry;
+}
+
+static void task_ended(struct block_cache *cache)
+{
+	if (--cache->n_running == 0)
+		pthread_cond_broadcast(&cache->idle);
+}
+
+static void write_run(struct pool_task *task)
+{
+	struct write_task *write = CONTAINER_OF(task, struct write_task, task);
+	struct block_cache *cache = write->cache;
+	struct entry *entry = write->entry;
+
+	disk_cache_store(cache->options.disk, entry->key, entry->block.data,
+			 entry->block.size);
+	pthread_mutex_lock(&cache->lock);
+	cache->writing -= entry->block.size;
+	cache->counters.stored++;
+	unpin(cache, entry);
+	task_ended(cache);
+	pthread_mutex_unlock(&cache->lock);
+	free(write);
+}
+
+/* With the lock held: pins a new block until it has been written. */
+static struct write_task *plan_write(struct block_cache *cache,
+				     struct entry *entry)
+{
+	if (!cache->options.disk || !entry->request.keep)
+		return NULL;
+
+	struct write_task *write = NULL;
+	if (cache->writing + entry->block.size <= WRITE_BEHIND)
+		write = calloc(1, sizeof(*write));
+	if (!write) {
+		cache->counters.not_stored++;
+		return NULL;
+	}
+	write->task.run = write_run;
+	write->cache = cache;
+	write->entry = entry;
+	cache->writing += entry->block.size;
+	cache->n_running++;
+	entry->n_pins++;
+	return write;
+}
+
+static void tell(struct block_waiter *waiter, int r, const struct block *block)
+{
+	while (waiter) {
+		struct block_waiter *next = waiter->next;
+		waiter->done(waiter, r, block);
+		waiter = next;
+	}
+}
+
+/* A fill has ended: with data, or with an errno. */
+static void settle(struct block_cache *cache, struct entry *entry, int r,
+		   bool from_disk)
+{
+	struct write_task *write = NULL;
+
+	pthread_mutex_lock(&cache->lock);
+	struct block_waiter *waiters = entry->waiters;
+	entry->waiters = NULL;
+	entry->n_tasks--;
+	if (r == 0) {
+		entry->state = ENTRY_READY;
+		cache->counters.filled += !from_disk;
+		cache->counters.disk_hits += from_disk;
+		cache->counters.memory += entry->block.size;
+		for (struct block_waiter *w = waiters; w; w = w->next)
+			entry->n_pins++;
+		if (!from_disk)
+			write = plan_write(cache, entry);
+		if (entry->n_pins == 0)
+			lru_add(cache, entry);
+		evict(cache, 0);
+	} else {
+		cache->counters.failed++;
+		HASH_DEL(cache->entries, entry);
+		entry->state = ENTRY_FAILED;
+		if (entry->n_tasks == 0)
+			entry_free(cache, entry);
+	}
+	pthread_mutex_unlock(&cache->lock);
+
+	tell(waiters, r, r == 0 ? &entry->block : NULL);
+	if (write)
+		pool_submit(cache->options.pool, &write->task, POOL_BACKGROUND);
+}
+
+static void fill(struct block_cache *cache, struct entry *entry)
+{
+	const struct block_request *request = &entry->request;
+	bool from_disk = false;
+	int r = -ENOMEM;
+
+	pthread_mutex_lock(&cache->lock);
+	evict(cache, request->size);
+	pthread_mutex_unlock(&cache->lock);
+	void *data = buffer_new(cache, request->size);
+	if (data) {
+		if (cache->options.disk && request->keep)
+			from_disk = disk_cache_load(cache->options.disk,
+						    request->key, data,
+						    request->size) == 0;
+		r = from_disk ? 0
+			      : request->fill(request->arg, request->number,
+					      data, request->size);
+	}
+	if (r == 0) {
+		entry->block = (struct block){data, request->size};
+	} else {
+		pthread_mutex_lock(&cache->lock);
+		buffer_free(cache, data, request->size);
+		pthread_mutex_unlock(&cache->lock);
+	}
+	settle(cache, entry, r, from_disk);
+}
+
+static void fill_run(struct pool_task *task)
+{
+	struct fill_task *filling = CONTAINER_OF(task, struct fill_task, task);
+	struct block_cache *cache = filling->cache;
+	struct entry *entry = filling->entry;
+	free(filling);
+
+	pthread_mutex_lock(&cache->lock);
+	bool mine = entry->state == ENTRY_QUEUED;
+	if (mine)
+		entry->state = ENTRY_FILLING;
+	else if (--entry->n_tasks == 0 && entry->state == ENTRY_FAILED)
+		entry_free(cache, entry);
+	pthread_mutex_unlock(&cache->lock);
+	if (mine)
+		fill(cache, entry);
+
+	pthread_mutex_lock(&cache->lock);
+	task_ended(cache);
+	pthread_mutex_unlock(&cache->lock);
+}
+
+/* With the lock held. */
+static int submit_fill(struct block_cache *cache, struct entry *entry,
+		       enum pool_priority priority)
+{
+	struct fill_task *filling = calloc(1, sizeof(*filling));
+	if (!filling)
+		return -ENOMEM;
+	filling->task.run = fill_run;
+	filling->cache = cache;
+	filling->entry = entry;
+	entry->n_tasks++;
+	cache->n_running++;
+	pool_submit(cache->options.pool, &filling->task, priority);
+	return 0;
+}
+
+const struct block *block_peek(struct block_cache *cache, struct digest key)
+{
+	pthread_mutex_lock(&cache->lock);
+	struct entry *entry = find(cache, key);
+	if (entry && entry->state == ENTRY_READY) {
+		pin(cache, entry);
+		cache->counters.hits++;
+	} else {
+		entry = NULL;
+	}
+	pthread_mutex_unlock(&cache->lock);
+	return entry ? &entry->block : NULL;
+}
+
+/* With the lock held: a new entry with its fill under way, or NULL. */
+static struct entry *begin(struct block_cache *cache,
+			   const struct block_request *request)
+{
+	struct entry *entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return NULL;
+	entry->key = request->key;
+	entry->request = *request;
+	entry->state = ENTRY_QUEUED;
+	if (submit_fill(cache, entry, request->priority) < 0) {
+		free(entry);
+		return NULL;
+	}
+	HASH_ADD(hh, cache->entries, key, sizeof(entry->key), entry);
+	return entry;
+}
+
+void block_want(struct block_cache *cache, const struct block_request *request,
+		struct block_waiter *waiter)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&cache->lock);
+	struct entry *entry = find(cache, request->key);
+	bool ready = entry && entry->state == ENTRY_READY;
+	if (ready) {
+		cache->counters.hits++;
+		if (waiter)
+			pin(cache, entry);
+	} else if (entry) {
+		cache->counters.waits += waiter != NULL;
+		/* A reader now waits for what was only fetched ahead. */
+		if (entry->state == ENTRY_QUEUED &&
+		    request->priority < entry->request.priority &&
+		    submit_fill(cache, entry, request->priority) == 0)
+			entry->request.priority = request->priority;
+	} else {
+		cache->counters.misses++;
+		entry = begin(cache, request);
+		if (!entry)
+			r = -ENOMEM;
+	}
+	if (!ready && r == 0 && waiter) {
+		waiter->next = entry->waiters;
+		entry->waiters = waiter;
+	}
+	pthread_mutex_unlock(&cache->lock);
+
+	if (waiter && (ready || r < 0))
+		waiter->done(waiter, r, ready ? &entry->block : NULL);
+}
+
+struct sync_waiter {
+	struct block_waiter waiter;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool ended;
+	int r;
+	const struct block *block;
+};
+
+static void sync_done(struct block_waiter *waiter, int r,
+		      const struct block *block)
+{
+	struct sync_waiter *sync =
+		CONTAINER_OF(waiter, struct sync_waiter, waiter);
+
+	pthread_mutex_lock(&sync->lock);
+	sync->ended = true;
+	sync->r = r;
+	sync->block = block;
+	pthread_cond_signal(&sync->changed);
+	pthread_mutex_unlock(&sync->lock);
+}
+
+int block_get(struct block_cache *cache, const struct block_request *request,
+	      const struct block **ret)
+{
+	struct sync_waiter sync = {
+		.waiter.done = sync_done,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER,
+	};
+
+	block_want(cache, request, &sync.waiter);
+	pthread_mutex_lock(&sync.lock);
+	while (!sync.ended)
+		pthread_cond_wait(&sync.changed, &sync.lock);
+	pthread_mutex_unlock(&sync.lock);
+	if (sync.r == 0)
+		*ret = sync.block;
+	return sync.r;
+}
+
+void block_put(struct block_cache *cache, const struct block *block)
+{
+	struct entry *entry = (struct entry *)block;
+
+	pthread_mutex_lock(&cache->lock);
+	unpin(cache, entry);
+	pthread_mutex_unlock(&cache->lock);
+}
+
+int block_cache_new(const struct block_options *options,
+		    struct block_cache **ret)
+{
+	struct block_cache *cache = calloc(1, sizeof(*cache));
+	if (!cache)
+		return -ENOMEM;
+	cache->options = *options;
+	pthread_mutex_init(&cache->lock, NULL);
+	pthread_cond_init(&cache->idle, NULL);
+	*ret = cache;
+	return 0;
+}
+
+void block_cache_free(struct block_cache *cache)
+{
+	if (!cache)
+		return;
+	pthread_mutex_lock(&cache->lock);
+	while (cache->n_running > 0)
+		pthread_cond_wait(&cache->idle, &cache->lock);
+	struct entry *entry, *next;
+	HASH_ITER(hh, cache->entries, entry, next)
+	{
+		HASH_DEL(cache->entries, entry);
+		entry_free(cache, entry);
+	}
+	pthread_mutex_unlock(&cache->lock);
+
+	while (cache->chunks) {
+		struct chunk *chunk = cache->chunks;
+		cache->chunks = chunk->next;
+		munmap(chunk->map, CHUNK_BLOCKS * BLOCK_SIZE);
+		free(chunk);
+	}
+	pthread_mutex_destroy(&cache->lock);
+	pthread_cond_destroy(&cache->idle);
+	free(cache);
+}
+
+void block_cache_counters(struct block_cache *cache, struct block_counters *ret)
+{
+	pthread_mutex_lock(&cache->lock);
+	*ret = cache->counters;
+	pthread_mutex_unlock(&cache->lock);
+}
