@@ -1,0 +1,181 @@
+/* What a donor gives to the output beside its weights. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "merge/source/file.h"
+#include "merge/source/folder.h"
+#include "merge/source/source.h"
+
+#define MAX_DEPTH 16
+#define MAX_FILES 10000
+
+struct listing {
+	const struct folder *folder;
+	struct companion *items; /* (n,) */
+	size_t n;
+	struct notes *notes;
+	struct error *err;
+};
+
+static bool ends_in(const char *name, const char *const *endings, size_t n)
+{
+	size_t length = strlen(name);
+
+	for (size_t i = 0; i < n; i++) {
+		size_t end = strlen(endings[i]);
+		if (length > end &&
+		    strcasecmp(name + length - end, endings[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_weights(const char *name)
+{
+	static const char *const endings[] = {
+		".safetensors",
+		".bin",
+		".pt",
+		".pth",
+		".ckpt",
+		".gguf",
+		".h5",
+		".msgpack",
+		".onnx",
+		".npz",
+		".tflite",
+		".mlmodel",
+		".safetensors.index.json",
+		".bin.index.json",
+	};
+
+	return ends_in(name, endings, ARRAY_SIZE(endings));
+}
+
+static bool is_noise(const char *name)
+{
+	static const char *const endings[] = {".md",  ".png",  ".jpg", ".jpeg",
+					      ".gif", ".webp", ".svg"};
+
+	return *name == '.' || strcmp(name, "mergekit_config.yml") == 0 ||
+	       ends_in(name, endings, ARRAY_SIZE(endings));
+}
+
+static int add_file(struct listing *listing, const char *relative)
+{
+	if (listing->n == MAX_FILES)
+		return error_set(listing->err, -EINVAL,
+				 "%s: more than %d files in it",
+				 listing->folder->path, MAX_FILES);
+
+	struct error why = {0};
+	struct companion companion = {0};
+	int r = folder_open(listing->folder, relative, &companion.file, &why);
+	if (r == -ENOMEM)
+		return error_set(listing->err, r, "out of memory");
+	if (r < 0) {
+		notes_add(listing->notes, "left out: %s",
+			  r == -ENOENT ? relative : why.text);
+		return 0;
+	}
+	companion.path = strdup(relative);
+	struct companion *items =
+		reallocarray(listing->items, listing->n + 1, sizeof(*items));
+	if (items)
+		listing->items = items;
+	if (!items || !companion.path) {
+		file_close(companion.file);
+		free(companion.path);
+		return error_set(listing->err, -ENOMEM, "out of memory");
+	}
+	items[listing->n++] = companion;
+	return 0;
+}
+
+static int list_folder(struct listing *listing, const char *relative,
+		       unsigned depth);
+
+static int list_entry(struct listing *listing, const char *relative,
+		      const struct dirent *entry, unsigned depth)
+{
+	const char *name = entry->d_name;
+	bool top = *relative == '\0';
+	if (is_noise(name) || (top && strcmp(name, "config.json") == 0))
+		return 0;
+
+	AUTO_FREE char *path = NULL;
+	if (asprintf(&path, "%s%s%s", relative, top ? "" : "/", name) < 0) {
+		path = NULL;
+		return error_set(listing->err, -ENOMEM, "out of memory");
+	}
+	if (entry->d_type == DT_DIR)
+		return depth < MAX_DEPTH ? list_folder(listing, path, depth + 1)
+					 : 0;
+	return is_weights(name) ? 0 : add_file(listing, path);
+}
+
+static int list_folder(struct listing *listing, const char *relative,
+		       unsigned depth)
+{
+	AUTO_FREE char *path = NULL;
+	if (asprintf(&path, "%s/%s", listing->folder->real, relative) < 0) {
+		path = NULL;
+		return error_set(listing->err, -ENOMEM, "out of memory");
+	}
+	DIR *dir = opendir(path);
+	if (!dir)
+		return error_set(listing->err, -errno, "%s: %s", path,
+				 strerror(errno));
+
+	int r = 0;
+	for (const struct dirent *entry; r == 0 && (entry = readdir(dir));)
+		r = list_entry(listing, relative, entry, depth);
+	closedir(dir);
+	return r;
+}
+
+static int compare_companions(const void *a, const void *b)
+{
+	const struct companion *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+int source_companions(const struct source *source, struct companion **ret,
+		      size_t *ret_n, struct notes *notes, struct error *err)
+{
+	struct folder folder = {0};
+	int r = folder_init(&folder, source->directory, err);
+	if (r < 0)
+		return r;
+
+	struct listing listing = {
+		.folder = &folder,
+		.notes = notes,
+		.err = err,
+	};
+	r = list_folder(&listing, "", 0);
+	folder_done(&folder);
+	if (r < 0) {
+		companions_free(listing.items, listing.n);
+		return r;
+	}
+	qsort(listing.items, listing.n, sizeof(*listing.items),
+	      compare_companions);
+	*ret = listing.items;
+	*ret_n = listing.n;
+	return 0;
+}
+
+void companions_free(struct companion *companions, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		file_close(companions[i].file);
+		free(companions[i].path);
+	}
+	free(companions);
+}
