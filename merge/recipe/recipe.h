@@ -2,7 +2,9 @@
  * A merge recipe as plain data: what the person wrote, checked for form.
  *
  * The grammar is MergeKit's. `models:`, `slices:` and `modules:` all become a
- * list of modules; everything keeps its line. Whether models exist and fit is
+ * list of modules; everything keeps its line. Form is all that can be judged
+ * without the models: keys, types, numbers, how many inputs the method takes,
+ * whether required parameters are given at all. Whether models exist and fit is
  * not judged here.
  *
  * Immutable after recipe_load().
@@ -14,53 +16,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "merge/recipe/model_ref.h"
+#include "merge/recipe/settings.h"
 #include "util/error.h"
 #include "util/macros.h"
 
 struct method;
 
-/* "path[@revision][+lora[@revision]]", or the mapping form. */
-struct model_ref {
-	char *path;		    /* NULL: no model given */
-	char *revision;		    /* or NULL */
-	char *lora, *lora_revision; /* or NULL */
-	char *architecture;	    /* override_architecture, or NULL */
-	unsigned line;
-};
-
-/* All fields equal, lines aside. */
-bool model_ref_equal(const struct model_ref *a, const struct model_ref *b);
-
-struct scalar { /* one value as it was written */
-	char *text;
-	bool quoted;
-	unsigned line;
-};
-
-/* One alternative of a setting: its values hold for names it lets through. */
-struct setting_case {
-	char *filter; /* a substring of the name; NULL or "*": every name */
-	struct scalar *values; /* (n_values,) one number, or a gradient */
-	size_t n_values;       /* 0: an empty list, which gives no value */
-	bool gradient;	       /* written as a list */
-	unsigned line;
-};
-
-struct setting { /* one parameter at one level */
-	char *name;
-	unsigned line;
-	struct setting_case *cases; /* (n_cases,) the first that fits counts */
-	size_t n_cases;
-};
-
-struct settings {
-	struct setting *items; /* (n,) in document order */
-	size_t n;
-};
-
 struct recipe_source { /* an entry of models: or of sources: */
 	struct model_ref model;
-	bool ranged;	    /* has a layer_range; else all layers */
+	bool ranged; /* has a layer_range (under slices:, always); else all
+			layers */
 	int64_t first, end; /* layer_range: [first, end) */
 	struct settings parameters;
 	unsigned line;
@@ -108,10 +74,12 @@ struct recipe_file {
 };
 
 /*
- * Reads and judges a recipe file. Unknown keys, and parameters that no method
- * knows, are errors with the nearest right spelling, or notes when lax;
- * parameters of other methods are notes. Every number is judged here, whether
- * it will be used or not: type, range, finiteness.
+ * Reads and judges a recipe file, which has at least one document. Unknown
+ * keys, and parameters that no method knows, are errors with the nearest right
+ * spelling, or notes when lax; parameters of other methods are notes. A
+ * top-level key of any name is fine as the place of an anchor that is used.
+ * Every number is judged here, whether it will be used or not: type, range,
+ * finiteness. notes may be NULL.
  */
 int recipe_load(const char *path, bool lax, struct recipe_file **ret,
 		struct notes *notes, struct error *err);
@@ -122,5 +90,13 @@ int recipe_parse(const char *text, size_t size, const char *path, bool lax,
 		 struct error *err);
 void recipe_free(struct recipe_file *file);
 DEFINE_AUTO(recipe_file, recipe_free);
+
+/* The base of a slice: its own, else the recipe's; NULL if there is none. */
+const struct model_ref *recipe_base(const struct recipe *recipe,
+				    const struct recipe_slice *slice);
+
+/* Place of the first source of that model in the slice, or -1. */
+int recipe_find_source(const struct recipe_slice *slice,
+		       const struct model_ref *model);
 
 #endif
