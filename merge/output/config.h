@@ -10,15 +10,23 @@
 struct plan;
 
 /*
- * config.json of the output: the donor's text with only these edits: dtype
- * keys (`dtype`, `torch_dtype`, whichever are there, nested text_config too)
- * when the recipe asks for a dtype; layer counts and per-layer lists when the
- * depth changed; tie_word_embeddings when plan->tied is not -1. *ret is
- * malloc'ed.
+ * config.json of the output: the donor's text with only these edits.
+ *   dtype    `dtype` and `torch_dtype`, whichever are there, in nested
+ *            *_config objects too, when the recipe asks for a dtype.
+ *   layers   where slices gave them: their count, lists with an element for
+ *            each layer (taken from the model that gave the layer), lists of
+ *            layers, the number of leading dense layers. What these cannot say
+ *            is added to plan->notes.
+ *   tie      tie_word_embeddings when plan->tied is not -1.
+ * *ret is malloc'ed.
  */
 int config_text(struct plan *plan, char **ret, struct error *err);
 
-/* README.md in the form of MergeKit's model cards. *ret is malloc'ed. */
+/*
+ * README.md in the form of MergeKit's model cards. title may be NULL. *ret is
+ * malloc'ed. Whether a model's name is one on the hub is decided as
+ * source/locate.h does: by whether there is a directory of that name.
+ */
 int card_text(const struct plan *plan, const char *title, char **ret);
 
 #endif

@@ -2,10 +2,14 @@
  * Which tensor lies where: shards, their safetensors headers, the index.
  *
  * Tensors are dealt to shards in natural order of their names (so that layers
- * stay together), a new shard beginning where the next tensor would make it
- * larger than the limit. Within a shard they lie as the format's reference
- * writer puts them: larger dtype rank first, then by name. Headers are padded
- * so that the data begins on a page boundary.
+ * stay together), a new shard beginning where the next tensor would make the
+ * data of this one larger than the limit, or its header unreasonable. A tensor
+ * that is larger than the limit has a shard to itself. Within a shard tensors
+ * lie as the format's reference writer puts them: larger dtype rank first, then
+ * by name, without gaps. Headers are padded so that the data begins on a page
+ * boundary.
+ *
+ * One shard is model.safetensors, without an index; no tensors, no shard.
  */
 #ifndef MERGE_OUTPUT_LAYOUT_H
 #define MERGE_OUTPUT_LAYOUT_H
@@ -38,7 +42,11 @@ struct layout {
 	char *index; /* text of model.safetensors.index.json, or NULL */
 };
 
-/* tensors: (n,) in natural order. shard_size 0 means 5 * 10^9. */
+/*
+ * tensors: (n,) in natural order, with distinct names; borrowed until
+ * layout_free(). shard_size is of the tensors' bytes; 0 means 5 * 10^9.
+ * -ENOMEM, or -EOVERFLOW where a file would be larger than a file can be.
+ */
 int layout_new(const struct output_tensor *tensors, size_t n,
 	       uint64_t shard_size, struct layout **ret);
 void layout_free(struct layout *layout);
