@@ -271,6 +271,43 @@ static int find_common(struct arch *arch, const struct stacks *stacks)
 	return arch->common ? 0 : -ENOMEM;
 }
 
+/* Is this module's stack one of text? */
+static bool is_text(const struct arch_module *module)
+{
+	return module->prefix &&
+	       (has(module->prefix, "language_model") ||
+		(module->count_key && has(module->count_key, "text")) ||
+		has(module->prefix, "decoder") ||
+		strcmp(module->prefix, "model.layers.") == 0);
+}
+
+static int first_text(const struct arch *arch)
+{
+	for (size_t i = 0; i < arch->n_modules; i++) {
+		if (is_text(&arch->modules[i]))
+			return (int)i;
+	}
+	return -1;
+}
+
+/* A head goes with its embedding: one that both stacks share, else that of the
+ * text. */
+static void find_head(struct arch *arch, const struct source *source)
+{
+	int text = first_text(arch);
+	arch->head = text < 0 ? 0 : (size_t)text;
+
+	for (size_t i = 0; i < source->n_tensors; i++) {
+		const char *name = source->tensors[i].name;
+		const char *head;
+		size_t length = head_length(arch, name, &head);
+		int module = find_named(arch, head, length);
+		if (arch_is_embedding(name) && module >= 0 &&
+		    !arch->modules[module].prefix)
+			arch->head = (size_t)module;
+	}
+}
+
 /* A module per leading component; heads and norms beside them find their
  * module in arch_locate(). */
 static int add_modules(struct arch *arch, struct stacks *stacks,
@@ -305,6 +342,7 @@ static int add_modules(struct arch *arch, struct stacks *stacks,
 		if (r < 0)
 			return r;
 	}
+	find_head(arch, source);
 	return 0;
 }
 
@@ -389,25 +427,6 @@ void arch_free(struct arch *arch)
 	free(arch);
 }
 
-/* Is this module's stack one of text, of vision? */
-static bool is_text(const struct arch_module *module)
-{
-	return module->prefix &&
-	       (has(module->prefix, "language_model") ||
-		(module->count_key && has(module->count_key, "text")) ||
-		has(module->prefix, "decoder") ||
-		strcmp(module->prefix, "model.layers.") == 0);
-}
-
-static int first_text(const struct arch *arch)
-{
-	for (size_t i = 0; i < arch->n_modules; i++) {
-		if (is_text(&arch->modules[i]))
-			return (int)i;
-	}
-	return -1;
-}
-
 int arch_module_find(const struct arch *arch, const char *name)
 {
 	int found = find_named(arch, name, strlen(name));
@@ -433,9 +452,7 @@ static size_t module_of(const struct arch *arch, const char *name)
 	const char *head;
 	size_t length = head_length(arch, name, &head);
 	int found = find_named(arch, head, length);
-	if (found < 0)
-		found = first_text(arch); /* a head outside its module */
-	return found < 0 ? 0 : (size_t)found;
+	return found < 0 ? arch->head : (size_t)found;
 }
 
 /* Embeddings of any kind and what is done to them come before the layers. */

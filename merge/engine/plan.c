@@ -304,6 +304,7 @@ static int hand_over(struct planner *planner)
 		plan->sources[plan->n_sources++] =
 			TAKE(models->items[i].source);
 	plan->donor = plan->sources[models->donor];
+	plan->architecture = models->items[models->donor].ref->architecture;
 	return 0;
 }
 

@@ -66,6 +66,9 @@ struct plan {
 	struct layer_count *depths; /* (n_depths,) modules given by slices */
 	size_t n_depths;
 	const struct dtype *dtype; /* that the recipe asks for, or NULL */
+	/* That the recipe wants the donor to be (override_architecture), or
+	 * NULL; borrowed */
+	const char *architecture;
 	int tied; /* tie_word_embeddings: -1 as the donor says, 0, 1 */
 	struct notes notes;  /* what a person should know */
 	struct node **nodes; /* (n_nodes,) owned */

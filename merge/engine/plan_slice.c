@@ -243,6 +243,38 @@ static int check_shapes(struct planner *planner, const struct job *job)
 	return 0;
 }
 
+/* Do all layers of a model have the tensor that `name` is one of? Those that
+ * only some have (experts, relative biases) may be missing elsewhere. */
+static bool in_every_layer(const struct model *model,
+			   const struct arch_module *module, const char *name)
+{
+	uint64_t n_layers = arch_layers(module, model->source);
+
+	for (uint64_t i = 0; i < n_layers; i++) {
+		AUTO_FREE char *other = arch_renumber(name, i);
+		if (!other || !model_tensor(model, other))
+			return false;
+	}
+	return true;
+}
+
+/* Is the model incomplete without this tensor, which `have` has? */
+static bool is_needed(const struct planner *planner, const struct job *job,
+		      unsigned have)
+{
+	const struct slice_plan *slice = job->slice;
+	const struct job_input *input = &job->inputs[have];
+
+	if (input->tensor->shape.rank < 2)
+		return false;
+	if (job->place.position != ARCH_LAYER)
+		return arch_is_embedding(job->name) || arch_is_head(job->name);
+	return in_every_layer(
+		model_of(planner, slice, have),
+		&planner->models.arch->modules[slice->arch_module],
+		input->name);
+}
+
 /* May an input lack this tensor, so that the others are merged without it? */
 static int check_missing(struct planner *planner, const struct job *job)
 {
@@ -254,11 +286,7 @@ static int check_missing(struct planner *planner, const struct job *job)
 	for (unsigned i = 0; i < slice->n_inputs; i++) {
 		if (job->inputs[i].tensor)
 			continue;
-		bool matrix = job->inputs[have].tensor->shape.rank >= 2;
-		bool needed = job->place.position == ARCH_LAYER ||
-			      arch_is_embedding(job->name) ||
-			      arch_is_head(job->name);
-		if (matrix && needed)
+		if (is_needed(planner, job, have))
 			return error_set(planner->err, -EINVAL,
 					 "%s:%u: model %s has no tensor %s, "
 					 "which %s has",

@@ -119,6 +119,20 @@ static int edit_tie(struct config_edit *edit, int tied)
 	return r;
 }
 
+static int edit_architecture(struct config_edit *edit, const char *name)
+{
+	if (!name)
+		return 0;
+
+	AUTO_FREE char *quoted = json_quote(name);
+	AUTO_FREE char *list = NULL;
+	if (!quoted || asprintf(&list, "[%s]", quoted) < 0) {
+		list = NULL;
+		return -ENOMEM;
+	}
+	return config_set(edit, "", "architectures", list);
+}
+
 static int edit_all(struct config_edit *edit)
 {
 	const struct plan *plan = edit->plan;
@@ -126,6 +140,8 @@ static int edit_all(struct config_edit *edit)
 
 	for (size_t i = 0; r == 0 && i < plan->n_depths; i++)
 		r = config_edit_layers(edit, &plan->depths[i]);
+	if (r == 0)
+		r = edit_architecture(edit, plan->architecture);
 	return r < 0 ? r : edit_tie(edit, plan->tied);
 }
 

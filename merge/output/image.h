@@ -35,7 +35,8 @@ struct image_entry {
 
 struct image_options {
 	uint64_t shard_size; /* largest shard, in bytes; 0: 5 * 10^9 */
-	const char *title; /* of the model card: the mount point's last name */
+	const char *title;   /* of the model card; not of the mount point, so
+				that every mount has the same bytes */
 };
 
 /* plan is borrowed and must outlive the image. */

@@ -28,6 +28,17 @@ static unsigned usable_cpus(void)
 	return n > 0 ? (unsigned)n : 1;
 }
 
+/* "recipes/my-merge.yaml" -> "my-merge". */
+static char *recipe_title(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	const char *dot = strrchr(name, '.');
+
+	return strndup(name, dot && dot != name ? (size_t)(dot - name)
+						: strlen(name));
+}
+
 int merge_open(const struct merge_options *options, struct merge **ret,
 	       struct error *err)
 {
@@ -57,9 +68,12 @@ int merge_open(const struct merge_options *options, struct merge **ret,
 	if (r < 0)
 		return r;
 
+	AUTO_FREE char *title = recipe_title(options->recipe);
+	if (!title)
+		return error_set(err, -ENOMEM, "out of memory");
 	struct image_options image_options = {
 		.shard_size = options->shard_size,
-		.title = options->title,
+		.title = options->title ? options->title : title,
 	};
 	r = image_new(merge->plan, &image_options, &merge->image, err);
 	if (r < 0)

@@ -445,6 +445,7 @@ static void check_notes(const char *text, bool lax, size_t n,
 {
 	struct notes notes = {0};
 	AUTO(recipe_file) file = parse(text, lax, &notes);
+	CHECK(file->n_documents == 1);
 	for (size_t i = 0; i < notes.n_lines; i++) {
 		if (i >= n || !strstr(notes.lines[i], lines[i]))
 			fprintf(stderr, "note: %s\n", notes.lines[i]);
