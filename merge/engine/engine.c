@@ -21,42 +21,93 @@ struct filler {
 	const struct output_tensor *tensor;
 };
 
+/*
+ * Windows of one thread take WINDOWS_SIZE in all where that leaves each at
+ * least a tile of the widest dtype; so they stay in a core's own cache.
+ */
+#define WINDOWS_SIZE ((size_t)1 << 20)
+#define WINDOW_MOST ((size_t)128 << 10)
+#define WINDOW_LEAST ((size_t)TILE * 8)
+
 struct engine {
 	struct engine_options options;
 	struct facts_scanner scanner;
 	struct filler *fillers; /* (n_tensors,) as in the plan; owned */
-	size_t room; /* floats of scratch per thread, a tile for results incl.
-		      */
-	pthread_key_t scratch; /* (room,) of each thread */
+	size_t room; /* floats per thread: a tile for results, and scratch */
+	unsigned n_windows; /* per thread */
+	size_t window_size;
+	pthread_key_t desk; /* struct desk of each thread */
 	atomic_uint_fast64_t n_scans;
 };
 
-/* The calling thread's tile for results; its scratch follows. */
-static float *thread_tile(struct engine *engine)
-{
-	float *tile = pthread_getspecific(engine->scratch);
-	if (tile)
-		return tile;
+/* What a thread keeps between blocks; everything in one allocation. */
+struct desk {
+	float *tile;		 /* for results; scratch follows */
+	struct window windows[]; /* (n_windows,) */
+};
 
-	size_t size = round_up(engine->room * sizeof(float), 64);
-	tile = aligned_alloc(64, size);
-	if (tile && pthread_setspecific(engine->scratch, tile) != 0) {
-		free(tile);
+static size_t desk_size(const struct engine *engine)
+{
+	return round_up(sizeof(struct desk) +
+				engine->n_windows * sizeof(struct window),
+			64) +
+	       round_up(engine->room * sizeof(float), 64) +
+	       engine->n_windows * engine->window_size;
+}
+
+static size_t window_size(unsigned n_windows)
+{
+	size_t size = WINDOW_MOST;
+
+	while (size > WINDOW_LEAST && size * n_windows > WINDOWS_SIZE)
+		size /= 2;
+	return size;
+}
+
+static struct desk *desk_new(const struct engine *engine)
+{
+	unsigned char *room = aligned_alloc(64, desk_size(engine));
+	struct desk *desk = (struct desk *)(void *)room;
+	if (!desk)
+		return NULL;
+
+	room += round_up(
+		sizeof(*desk) + engine->n_windows * sizeof(struct window), 64);
+	desk->tile = (float *)(void *)room;
+	room += round_up(engine->room * sizeof(float), 64);
+	for (unsigned i = 0; i < engine->n_windows; i++) {
+		desk->windows[i] = (struct window){.data = room};
+		room += engine->window_size;
+	}
+	return desk;
+}
+
+static struct desk *thread_desk(struct engine *engine)
+{
+	struct desk *desk = pthread_getspecific(engine->desk);
+	if (desk)
+		return desk;
+
+	desk = desk_new(engine);
+	if (desk && pthread_setspecific(engine->desk, desk) != 0) {
+		free(desk);
 		return NULL;
 	}
-	return tile;
+	return desk;
 }
 
 static int thread_eval(void *arg, struct eval *ret)
 {
 	struct engine *engine = arg;
-	float *tile = thread_tile(engine);
-	if (!tile)
+	struct desk *desk = thread_desk(engine);
+	if (!desk)
 		return -ENOMEM;
 
 	*ret = (struct eval){
 		.isa = engine->options.isa,
-		.scratch = tile + TILE,
+		.scratch = desk->tile + TILE,
+		.windows = desk->windows,
+		.window_size = engine->window_size,
 	};
 	return 0;
 }
@@ -76,13 +127,14 @@ static int fill_elements(struct engine *engine,
 	const struct node *node = tensor->node;
 	const struct isa *isa = engine->options.isa;
 	size_t width = tensor->dtype->bits / 8;
-	struct eval eval;
-	int r = thread_eval(engine, &eval);
+	struct eval fresh;
+	int r = thread_eval(engine, &fresh);
 	if (r < 0)
 		return r;
 
-	float *tile = eval.scratch - TILE;
+	float *tile = fresh.scratch - TILE;
 	for (uint64_t done = 0; done < n; done += TILE) {
+		struct eval eval = fresh;
 		size_t now = min_u64(TILE, n - done);
 		r = node->type->eval(node, &eval, first + done, now, tile);
 		if (r < 0)
@@ -107,7 +159,6 @@ static int fill_block(void *arg, uint64_t number, void *data, size_t size)
 	r = fill_elements(engine, tensor, first, size / width, data);
 	if (r < 0)
 		return r;
-	node_forget(tensor->node, first, size / width);
 	return node_check(tensor->node);
 }
 
@@ -150,13 +201,24 @@ uint64_t engine_scans(const struct engine *engine)
 	return atomic_load(&engine->n_scans);
 }
 
+size_t engine_thread_size(const struct plan *plan)
+{
+	struct engine engine = {
+		.room = TILE + plan->scratch,
+		.n_windows = plan->n_leaves,
+		.window_size = window_size(plan->n_leaves),
+	};
+
+	return desk_size(&engine);
+}
+
 int engine_new(const struct engine_options *options, struct engine **ret)
 {
 	const struct plan *plan = options->plan;
 	struct engine *engine = calloc(1, sizeof(*engine));
 	if (!engine)
 		return -ENOMEM;
-	if (pthread_key_create(&engine->scratch, free) != 0) {
+	if (pthread_key_create(&engine->desk, free) != 0) {
 		free(engine);
 		return -ENOMEM;
 	}
@@ -165,6 +227,8 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 	if (!engine->options.isa)
 		engine->options.isa = isa_best();
 	engine->room = TILE + plan->scratch;
+	engine->n_windows = plan->n_leaves;
+	engine->window_size = window_size(plan->n_leaves);
 	engine->scanner = (struct facts_scanner){
 		.pool = options->pool,
 		.disk = options->disk,
@@ -190,8 +254,8 @@ void engine_free(struct engine *engine)
 {
 	if (!engine)
 		return;
-	free(pthread_getspecific(engine->scratch));
-	pthread_key_delete(engine->scratch);
+	free(pthread_getspecific(engine->desk));
+	pthread_key_delete(engine->desk);
 	free(engine->fillers);
 	free(engine);
 }

@@ -32,6 +32,9 @@ struct engine_options {
 	const struct isa *isa;	 /* NULL: the best */
 };
 
+/* Bytes that every thread of the pool needs beside the blocks. */
+size_t engine_thread_size(const struct plan *plan);
+
 int engine_new(const struct engine_options *options, struct engine **ret);
 void engine_free(struct engine *engine);
 DEFINE_AUTO(engine, engine_free);

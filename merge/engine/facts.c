@@ -72,20 +72,20 @@ struct wave {
 static int scan_piece(struct wave *wave, uint64_t piece, void *part)
 {
 	const struct node *node = wave->node;
-	struct eval eval;
-	int r = wave->scanner->eval(wave->scanner->arg, &eval);
+	struct eval fresh;
+	int r = wave->scanner->eval(wave->scanner->arg, &fresh);
 	if (r < 0)
 		return r;
 
 	uint64_t begin = piece * FACTS_PIECE;
 	uint64_t end = min_u64(begin + FACTS_PIECE, node->count);
 	for (uint64_t at = begin; at < end; at += TILE) {
+		struct eval eval = fresh;
 		r = node->type->scan(node, &eval, wave->pass, node->facts->data,
 				     part, at, min_u64(TILE, end - at));
 		if (r < 0)
 			return r;
 	}
-	node_forget(node, begin, end - begin);
 	return 0;
 }
 

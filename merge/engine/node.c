@@ -7,7 +7,6 @@
 #include "merge/engine/facts.h"
 #include "merge/source/file.h"
 #include "merge/source/tensor.h"
-#include "util/fault.h"
 #include "util/range.h"
 
 /* Part of every digest: a change of any number that a node gives changes it. */
@@ -48,16 +47,6 @@ int node_check(const struct node *node)
 	return 0;
 }
 
-void node_forget(const struct node *node, uint64_t first, uint64_t n)
-{
-	if (node->type->forget) {
-		node->type->forget(node, first, n);
-		return;
-	}
-	for (unsigned i = 0; i < node->n_inputs; i++)
-		node_forget(node->inputs[i], first, n);
-}
-
 /* Stored tensors. */
 
 static const struct stored_node *as_stored(const struct node *node)
@@ -65,46 +54,44 @@ static const struct stored_node *as_stored(const struct node *node)
 	return CONTAINER_OF(node, const struct stored_node, node);
 }
 
-struct load {
-	void (*load)(float *out, const void *in, size_t n);
-	float *out;
-	const void *in;
-	size_t n;
-};
-
-static void load_body(void *arg)
+/* Reads from `first` on as much of the tensor as a window holds. */
+static int fill_window(const struct tensor *tensor, uint64_t first, size_t size,
+		       struct window *window)
 {
-	const struct load *load = arg;
+	uint64_t width = tensor->dtype->bits / 8;
+	uint64_t n = min_u64(size / width, tensor->count - first);
 
-	load->load(load->out, load->in, load->n);
+	window->tensor = NULL;
+	int r = file_fetch(tensor->file, tensor->offset + first * width,
+			   n * width, window->data);
+	if (r < 0)
+		return r;
+	window->tensor = tensor;
+	window->first = first;
+	window->n = n;
+	return 0;
 }
 
 static int stored_eval(const struct node *node, struct eval *eval,
 		       uint64_t first, size_t n, float *out)
 {
 	const struct tensor *tensor = as_stored(node)->tensor;
-	uint64_t at = tensor->offset + first * (tensor->dtype->bits / 8);
-	struct load load = {
-		.load = eval->isa->load[tensor->dtype->code],
-		.out = out,
-		.in = tensor->file->map + at,
-		.n = n,
-	};
+	struct window *window = eval->windows++;
 
-	return fault_guard(load_body, &load);
+	if (window->tensor != tensor || first < window->first ||
+	    first + n > window->first + window->n) {
+		int r = fill_window(tensor, first, eval->window_size, window);
+		if (r < 0)
+			return r;
+	}
+	uint64_t at = (first - window->first) * (tensor->dtype->bits / 8);
+	eval->isa->load[tensor->dtype->code](out, window->data + at, n);
+	return 0;
 }
 
 static int stored_check(const struct node *node)
 {
 	return file_check(as_stored(node)->tensor->file);
-}
-
-static void stored_forget(const struct node *node, uint64_t first, uint64_t n)
-{
-	const struct tensor *tensor = as_stored(node)->tensor;
-	uint64_t width = tensor->dtype->bits / 8;
-
-	file_forget(tensor->file, tensor->offset + first * width, n * width);
 }
 
 static void stored_free(struct node *node)
@@ -116,7 +103,6 @@ static const struct node_type stored_type = {
 	.name = "stored",
 	.eval = stored_eval,
 	.check = stored_check,
-	.forget = stored_forget,
 	.free = stored_free,
 };
 
@@ -148,6 +134,7 @@ int node_stored(const struct tensor *tensor, struct node **ret)
 		.shape = tensor->shape,
 		.count = tensor->count,
 		.digest = hasher_finish(hasher),
+		.n_leaves = 1,
 	};
 	hasher_free(hasher);
 	stored->tensor = tensor;
@@ -180,10 +167,8 @@ static int eval_inputs(const struct node *node, struct eval *eval,
 {
 	const float **in = (const float **)(void *)eval->scratch;
 	float *tile = eval->scratch + pointer_room(node->n_inputs);
-	struct eval below = {
-		.isa = eval->isa,
-		.scratch = tile + (size_t)node->n_inputs * TILE,
-	};
+	struct eval below = *eval;
+	below.scratch = tile + (size_t)node->n_inputs * TILE;
 
 	for (unsigned i = 0; i < node->n_inputs; i++, tile += TILE) {
 		const struct node *input = node->inputs[i];
@@ -192,6 +177,7 @@ static int eval_inputs(const struct node *node, struct eval *eval,
 			return r;
 		in[i] = tile;
 	}
+	eval->windows = below.windows;
 	*ret = in;
 	return 0;
 }
@@ -323,6 +309,7 @@ static void merge_init(struct merge_node *merge, const struct method *method,
 	node->inputs = merge->inputs;
 	for (unsigned i = 0; i < n_inputs; i++) {
 		node->dtype = dtype_promote(node->dtype, inputs[i]->dtype);
+		node->n_leaves += inputs[i]->n_leaves;
 		if (inputs[i]->scratch > node->scratch)
 			node->scratch = inputs[i]->scratch;
 	}

@@ -26,10 +26,23 @@
 struct node;
 struct tensor;
 
-/* What one thread needs to evaluate. */
+/* Bytes of a stored tensor that a thread has read. */
+struct window {
+	const struct tensor *tensor; /* NULL: empty */
+	uint64_t first, n;	     /* elements */
+	unsigned char *data;	     /* (eval.window_size,) */
+};
+
+/*
+ * What one thread needs to evaluate. Every leaf of an expression has a window
+ * of its own, in the order in which evaluation comes to the leaves, so that
+ * sources are read in larger pieces than tiles.
+ */
 struct eval {
 	const struct isa *isa;
-	float *scratch; /* room for the tiles of nodes further down */
+	float *scratch;		/* room for the tiles of nodes further down */
+	struct window *windows; /* of the leaves yet to come */
+	size_t window_size;	/* bytes, at least a tile of any dtype */
 };
 
 struct node_type {
@@ -49,13 +62,9 @@ struct node_type {
 		     const void *part);
 	void (*settle)(const struct node *node, unsigned pass, void *facts);
 
-	/*
-	 * Leaves only; for inner nodes the inputs are asked. check: 0 if the
-	 * source is still what it was. forget: lets go of the source's pages
-	 * behind a range of elements.
-	 */
+	/* Leaves only; for inner nodes the inputs are asked: 0 if the source is
+	 * still what it was. */
 	int (*check)(const struct node *node);
-	void (*forget)(const struct node *node, uint64_t first, uint64_t n);
 
 	void (*free)(struct node *node);
 };
@@ -71,7 +80,8 @@ struct node {
 	struct digest digest; /* of the expression and all it depends on */
 	unsigned n_inputs;
 	struct node **inputs; /* (n_inputs,) borrowed from the plan */
-	size_t scratch; /* floats that eval and scan use, inputs included */
+	size_t scratch;	   /* floats that eval and scan use, inputs included */
+	unsigned n_leaves; /* stored tensors below, repeated ones included */
 	struct facts *facts; /* owned; NULL for nodes without */
 };
 
@@ -94,7 +104,6 @@ const char *node_refuses(const struct node *node);
 
 /* Asks every leaf below; -ESTALE when a source has changed. */
 int node_check(const struct node *node);
-void node_forget(const struct node *node, uint64_t first, uint64_t n);
 
 /* The stored tensor whose bytes are the node's values as dtype, or NULL. */
 const struct tensor *node_copies(const struct node *node,

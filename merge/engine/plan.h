@@ -73,7 +73,8 @@ struct plan {
 	struct notes notes;  /* what a person should know */
 	struct node **nodes; /* (n_nodes,) owned */
 	size_t n_nodes;
-	size_t scratch; /* floats that one thread needs for any tensor */
+	size_t scratch;	   /* floats that one thread needs for any tensor */
+	unsigned n_leaves; /* the most that any tensor's expression has */
 };
 
 struct plan_options {

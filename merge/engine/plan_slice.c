@@ -182,6 +182,8 @@ static int emit(struct planner *planner, const struct job *job,
 		tensor->how = tensor_copied;
 	if (node->scratch > plan->scratch)
 		plan->scratch = node->scratch;
+	if (node->n_leaves > plan->n_leaves)
+		plan->n_leaves = node->n_leaves;
 	return 0;
 }
 

@@ -12,7 +12,6 @@
 #include "merge/engine/plan.h"
 #include "merge/output/image.h"
 #include "merge/recipe/recipe.h"
-#include "util/fault.h"
 #include "util/pool.h"
 
 #define DEFAULT_MEMORY ((uint64_t)512 * 1000 * 1000)
@@ -73,7 +72,7 @@ int merge_open(const struct merge_options *options, struct merge **ret,
 		return error_set(err, -ENOMEM, "out of memory");
 	struct image_options image_options = {
 		.shard_size = options->shard_size,
-		.title = options->title ? options->title : title,
+		.title = title,
 	};
 	r = image_new(merge->plan, &image_options, &merge->image, err);
 	if (r < 0)
@@ -129,9 +128,7 @@ int merge_start(struct merge *merge, struct error *err)
 	if (r < 0)
 		return r;
 
-	r = fault_init();
-	if (r == 0)
-		r = pool_new(merge->options.threads, &merge->pool);
+	r = pool_new(merge->options.threads, &merge->pool);
 	if (r < 0)
 		return error_set(err, r, "cannot start threads: %s",
 				 strerror(-r));

@@ -20,7 +20,6 @@ struct recipe_file;
 
 struct merge_options {
 	const char *recipe; /* path */
-	const char *title; /* of the model card; NULL: the recipe's name */
 	bool lax, allow_crimes, offline;
 	uint64_t seed;
 	uint64_t shard_size; /* 0: 5 * 10^9 */

@@ -117,7 +117,6 @@ static void make_copies(struct pool_task *task)
 			continue;
 		r = file_read(piece->file, piece->offset, piece->iov->iov_len,
 			      piece->iov->iov_base);
-		file_forget(piece->file, piece->offset, piece->iov->iov_len);
 	}
 	finish_piece(state, r);
 }

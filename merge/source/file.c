@@ -2,13 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#include "util/fault.h"
-#include "util/range.h"
 
 /* What a file's content depends on: its blob's name, else its inode and times.
  */
@@ -34,18 +31,6 @@ static int identify(struct file *file, const char *etag)
 	return 0;
 }
 
-static int map_file(struct file *file)
-{
-	if (file->size == 0)
-		return 0;
-
-	void *map = mmap(NULL, file->size, PROT_READ, MAP_SHARED, file->fd, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	file->map = map;
-	return 0;
-}
-
 int file_open(int at, const char *relative, const char *path, const char *etag,
 	      struct file **ret, struct error *err)
 {
@@ -63,9 +48,7 @@ int file_open(int at, const char *relative, const char *path, const char *etag,
 		return error_set(err, -EINVAL, "%s: not a regular file", path);
 
 	file->size = (uint64_t)file->stat.st_size;
-	int r = map_file(file);
-	if (r == 0)
-		r = identify(file, etag);
+	int r = identify(file, etag);
 	if (r < 0)
 		return error_set(err, r, "%s: %s", path, strerror(-r));
 	*ret = TAKE(file);
@@ -76,8 +59,6 @@ void file_close(struct file *file)
 {
 	if (!file)
 		return;
-	if (file->map)
-		munmap((void *)file->map, file->size);
 	if (file->fd >= 0)
 		close(file->fd);
 	free(file->path);
@@ -103,38 +84,25 @@ int file_check(const struct file *file)
 	return 0;
 }
 
-struct copy {
-	void *to;
-	const void *from;
-	size_t size;
-};
-
-static void copy_body(void *arg)
+int file_fetch(const struct file *file, uint64_t offset, size_t size,
+	       void *data)
 {
-	const struct copy *copy = arg;
-
-	memcpy(copy->to, copy->from, copy->size);
+	while (size > 0) {
+		ssize_t n = pread(file->fd, data, size, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -EIO;
+		data = (char *)data + n;
+		offset += (uint64_t)n;
+		size -= (size_t)n;
+	}
+	return 0;
 }
 
 int file_read(const struct file *file, uint64_t offset, size_t size, void *data)
 {
-	if (size == 0)
-		return 0;
+	int r = file_fetch(file, offset, size, data);
 
-	struct copy copy = {data, file->map + offset, size};
-	int r = fault_guard(copy_body, &copy);
-	if (r < 0)
-		return r;
-	return file_check(file);
-}
-
-void file_forget(const struct file *file, uint64_t offset, size_t size)
-{
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t first = round_up(offset, page);
-	uint64_t end = (offset + size) / page * page;
-
-	if (file->map && first < end)
-		madvise((void *)(file->map + first), end - first,
-			MADV_DONTNEED);
+	return r < 0 ? r : file_check(file);
 }

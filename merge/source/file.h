@@ -1,10 +1,14 @@
 /*
- * A source file: opened once, mapped whole, frozen.
+ * A source file: opened once, frozen.
  *
  * Its identity (device, inode, size, times; or the blob's etag in a Hugging
  * Face cache) is taken when it is opened and goes into every cache key. A file
  * that changes afterwards gives -ESTALE for every further read, so that no
  * reader ever sees bytes of two versions.
+ *
+ * Files are read, not mapped: in pieces that stay in a core's cache, reading
+ * was measured faster than faulting pages in and letting go of them, and a file
+ * that is cut short is an errno, not a signal.
  *
  * Every function may be called from any thread.
  */
@@ -22,7 +26,6 @@
 struct file {
 	char *path; /* owned; as a person would name it */
 	int fd;
-	const unsigned char *map; /* (size,) NULL when size is 0 */
 	uint64_t size;
 	struct stat stat; /* when it was opened */
 	struct digest identity;
@@ -39,15 +42,15 @@ DEFINE_AUTO(file, file_close);
 int file_check(const struct file *file);
 
 /*
- * Copies a byte range that lies inside the file: -EIO when the disk fails or
- * the file was cut, -ESTALE when it has changed. Data is only to be used when
- * 0 is returned.
+ * Reads a byte range: -EIO when the disk fails or the file was cut. The bytes
+ * are those of the file as it was opened only if file_check() says so
+ * afterwards.
  */
+int file_fetch(const struct file *file, uint64_t offset, size_t size,
+	       void *data);
+
+/* file_fetch() and file_check(). */
 int file_read(const struct file *file, uint64_t offset, size_t size,
 	      void *data);
-
-/* Lets go of the pages of a range (they stay in the page cache), so that
- * mapped sources do not count as this process's memory for long. */
-void file_forget(const struct file *file, uint64_t offset, size_t size);
 
 #endif

@@ -290,8 +290,10 @@ static int no_config(const struct folder *folder, struct error *err)
 			folder->path);
 
 	const cJSON *base = NULL;
-	if (file->size > 0 && json_parse((const char *)file->map, file->size,
-					 file->path, &adapter, NULL) == 0)
+	char text[65536];
+	size_t size = min_u64(file->size, sizeof(text));
+	if (file_read(file, 0, size, text) == 0 &&
+	    json_parse(text, size, file->path, &adapter, NULL) == 0)
 		base = json_at(adapter, "base_model_name_or_path");
 	return error_set(err, -EINVAL,
 			 "%s is a LoRA adapter%s%s; adapters as inputs are not "

@@ -17,7 +17,6 @@
 #include "merge/source/file.h"
 #include "merge/source/tensor.h"
 #include "tests/unit/check.h"
-#include "util/fault.h"
 
 #define COUNT ((uint64_t)3 * 262144 + 12345) /* elements: a ragged end */
 #define N_INPUTS 2
@@ -101,6 +100,7 @@ static void open_world(struct world *world, const char *method,
 		.tensors = &world->output,
 		.n_tensors = 1,
 		.scratch = world->merge->scratch,
+		.n_leaves = world->merge->n_leaves,
 	};
 	CHECK(pool_new(n_threads, &world->pool) == 0);
 	struct block_options blocks = {
@@ -226,7 +226,6 @@ static void test_changed_source(void)
 int main(void)
 {
 	CHECK(mkdtemp(folder));
-	CHECK(fault_init() == 0);
 	write_floats("a", 1);
 	write_floats("b", 2);
 	test_same_bytes("linear", linear_values, DTYPE_F32);
