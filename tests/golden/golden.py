@@ -1,0 +1,275 @@
+"""
+Exports every golden recipe and compares with MergeKit's own output, with what
+is right where MergeKit is wrong, and with a float64 reference.
+
+Usage: golden.py MKFS_CTL SOURCE_ROOT
+"""
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+
+ROOT = sys.argv[2]
+
+
+def use_python_with_numpy():
+    """Runs this script again with an interpreter that has what it needs."""
+    try:
+        import numpy  # noqa: F401
+        import yaml  # noqa: F401
+        return
+    except ImportError:
+        pass
+    for python in (os.environ.get("MKFS_TEST_PYTHON"), ROOT + "/.venv/bin/python"):
+        if python and os.path.exists(python) and python != sys.executable and "GOLDEN_AGAIN" not in os.environ:
+            os.environ["GOLDEN_AGAIN"] = "1"
+            os.execv(python, [python] + sys.argv)
+    print("no python with numpy and yaml (sh tests/venv.sh makes one): skipped")
+    sys.exit(77)
+
+
+use_python_with_numpy()
+import numpy as np  # noqa: E402
+
+from checkpoint import FLOATS, load, round_to, ulp  # noqa: E402
+from reference import Reference, Unserved  # noqa: E402
+
+HERE = os.path.join(ROOT, "tests/golden")
+CTL = sys.argv[1]
+
+# Keys of config.json that MergeKit's transformers writes anew; ours are the
+# donor's, as docs/differences.md says. Only these may differ.
+REWRITTEN = {
+    "transformers_version", "torch_dtype", "dtype", "rope_theta", "rope_scaling", "rope_parameters",
+    "temperature", "top_p", "_name_or_path",
+}
+
+# What must differ from MergeKit's output, and how. Names are of tensors, or
+# templates with N for the layer.
+RIGHT_CONFIG = {
+    "tied-head": {"tie_word_embeddings": False},
+    "dtype-torch": {"dtype": "bfloat16"},
+    "depth-opt": {"num_hidden_layers": 3},
+}
+# Tensors that MergeKit drops and we carry or merge.
+CARRIED = {
+    "arch-bertmlm": r"cls\.predictions\.",
+    "arch-gvl": r"vision_tower\.vision_model\.head\.",
+    "extra-tensors": r"model\.mtp\.weight|.*q_proj\.bias",
+    "modules-part": r"multi_modal_projector\.|vision_tower\.vision_model\.head\.",
+}
+# Tensors whose right values are not MergeKit's; the reference judges them.
+OTHER_VALUES = {
+    "arch-neox-dtype": r".*attention\.bias",  # BOOL is copied
+    "depth-opt": r"model\.decoder\.final_layer_norm\.",  # from the last slice, not the first
+    "uneven-posts": r"model\.norm\.weight|lm_head\.weight",  # all sources of the last slice
+    "dtype64": r".*",  # float32 arithmetic
+}
+# MergeKit writes these under its own names; ours are the first model's.
+RENAMED = {"arch-gpt2": "transformer.", "depth-gpt2": "transformer."}
+# MergeKit works in float32 on them and we do not follow each of its roundings.
+ROUNDS_INSIDE = re.compile(r"-own$|-own16$|nodtype-")
+REFUSED = {
+    "bigvocab": "vocabular",
+    "bigvocab-truncate": "vocabular",
+}
+
+failures = []
+
+
+def fail(case, what):
+    failures.append(f"{case}: {what}")
+    print(f"FAIL {case}: {what}")
+
+
+def export(recipe, options, folder):
+    command = [CTL, "export", recipe, folder]
+    if "out_shard_size" in options:
+        command += ["--shard-size", str(options["out_shard_size"])]
+    if options.get("allow_crimes"):
+        command += ["--allow-crimes"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def one_sentence(case, run, words):
+    lines = [line for line in run.stderr.splitlines() if "warning:" not in line]
+    if run.returncode != 1 or len(lines) != 1 or not lines[0].startswith("mkfs-ctl: "):
+        fail(case, f"wanted status 1 and one sentence, got {run.returncode}: {run.stderr!r}")
+    elif not re.search(words, lines[0]):
+        fail(case, f"the sentence lacks {words!r}: {lines[0]}")
+
+
+def compare_values(case, method, name, ours, theirs, exact):
+    if ours.raw == theirs.raw:
+        return
+    a, b = ours.values(), theirs.values()
+    if not exact and method != "slerp":
+        if (np.abs(a - b) > ulp(b, ours.dtype) * 1.01).any() or (a != b).mean() > 0.02:
+            fail(case, f"{name}: more than an ulp from what is right")
+        return
+    if method != "slerp":
+        fail(case, f"{name}: {int((a != b).sum())} of {a.size} elements differ")
+        return
+    if ours.dtype == "F32" and np.abs(a - b).max() > 5e-7 * np.abs(b).max():
+        fail(case, f"{name}: {np.abs(a - b).max() / np.abs(b).max():.2g} of the largest magnitude")
+    x, y = round_to(a, "BF16"), round_to(b, "BF16")
+    if (x == y).mean() < 0.999 - 1 / a.size or (np.abs(x - y) > ulp(y, "BF16") * 1.01).any():
+        fail(case, f"{name}: differs after rounding to bf16")
+
+
+def compare(case, method, ours, theirs, exact):
+    """
+    Names, shapes, dtypes, values. MergeKit's own values are to be met exactly;
+    right/ was computed in float64 and rounded once.
+    """
+    prefix = RENAMED.get(case, "")
+    theirs = {name.removeprefix(prefix): tensor for name, tensor in theirs.items()}
+    carried = re.compile(CARRIED.get(case, r"(?!)"))
+    other = re.compile(OTHER_VALUES.get(case, r"(?!)"))
+    for name in sorted(set(ours) ^ set(theirs)):
+        if name in theirs or not carried.match(name):
+            fail(case, f"{name} is only in {'MergeKit' if name in theirs else 'our'} output")
+    for name in sorted(set(ours) & set(theirs)):
+        if other.match(name):
+            continue
+        a, b = ours[name], theirs[name]
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            fail(case, f"{name}: {a.dtype} {a.shape} against {b.dtype} {b.shape}")
+        elif not ROUNDS_INSIDE.search(case):
+            compare_values(case, method, name, a, b, exact)
+
+
+def compare_config(case, folder, theirs_path):
+    ours, theirs = (json.load(open(path)) for path in (folder + "/config.json", theirs_path))
+    right = RIGHT_CONFIG.get(case, {})
+    for key in sorted(set(ours) | set(theirs)):
+        if key in right:
+            if ours.get(key) != right[key]:
+                fail(case, f"config {key}: {ours.get(key)!r} is not {right[key]!r}")
+        elif key in REWRITTEN and case.startswith("config-"):
+            continue
+        elif ours.get(key) != theirs.get(key) and key in ours and key != "transformers_version":
+            fail(case, f"config {key}: {ours.get(key)!r} against {theirs.get(key)!r}")
+        elif key not in ours and not case.startswith("config-") and "paddleocr" not in case:
+            fail(case, f"config {key} is missing")
+
+
+def compare_reference(case, recipe, ours, theirs):
+    """Half an ulp of the output and a little for float32's own rounding."""
+    try:
+        reference = Reference(recipe)
+    except Unserved:
+        return
+    for name, tensor in ours.items():
+        if tensor.dtype not in FLOATS:
+            continue
+        try:
+            exact, dtype = reference.expected(name)
+        except (Unserved, TypeError):
+            continue
+        if dtype != tensor.dtype:
+            fail(case, f"{name} is {tensor.dtype}, the reference says {dtype}")
+            continue
+        if exact.size == 0:
+            continue
+        values = tensor.values()
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(values - exact)
+            error[values == round_to(exact, dtype)] = 0
+            allowed = 0.5 * ulp(exact, "F32" if dtype == "F64" else dtype) + 1e-6 * np.abs(exact).max()
+        if (error > allowed).any():
+            fail(case, f"{name}: off the reference by {(error / allowed).max():.3g} of what is allowed")
+        if ROUNDS_INSIDE.search(case) and theirs and name in theirs:
+            if error.max() > np.abs(theirs[name].values() - exact).max():
+                fail(case, f"{name}: farther from the reference than MergeKit")
+
+
+def run_case(folder, case):
+    path = f"{folder}/{case}"
+    recipe = f"{path}/recipe.yaml"
+    method = re.search(r"merge_method: *(\w+)", open(recipe).read())[1]
+    options = json.load(open(path + "/options.json")) if os.path.exists(path + "/options.json") else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        out = temporary + "/out"
+        run = export(recipe, options, out)
+        if case in REFUSED:
+            one_sentence(case, run, REFUSED[case])
+            return
+        if run.returncode != 0:
+            fail(case, f"export: {run.stderr.strip()}")
+            return
+        ours = load(out)
+        # right/ is given where MergeKit's layout or values are not ours.
+        right = path + ("/right" if os.path.isdir(path + "/right") else "/out")
+        theirs = load(right) if os.path.isdir(right) else None
+        if theirs:
+            compare(case, method, ours, theirs, right.endswith("/out"))
+        if theirs and os.path.exists(right + "/config.json"):
+            compare_config(case, out, right + "/config.json")
+        compare_reference(case, recipe, ours, theirs)
+        check_index(case, out, ours)
+
+
+def check_index(case, folder, tensors):
+    path = folder + "/model.safetensors.index.json"
+    if not os.path.exists(path):
+        if not os.path.exists(folder + "/model.safetensors"):
+            fail(case, "neither model.safetensors nor an index")
+        return
+    index = json.load(open(path))
+    if set(index["weight_map"]) != set(tensors):
+        fail(case, "the index does not list the tensors of the shards")
+    if index["metadata"]["total_size"] != sum(len(t.raw) for t in tensors.values()):
+        fail(case, "total_size of the index is wrong")
+
+
+def run_bad():
+    accepted = {line.split()[0] for line in open(HERE + "/bad/ACCEPT.txt") if line.strip()}
+    for name in sorted(os.listdir(HERE + "/bad")):
+        if not name.endswith(".yaml"):
+            continue
+        run = subprocess.run([CTL, "check", f"{HERE}/bad/{name}"], capture_output=True, text=True, timeout=10)
+        if name in accepted:
+            if run.returncode != 0:
+                fail("bad/" + name, f"should be accepted: {run.stderr}")
+        else:
+            one_sentence("bad/" + name, run, re.escape(name) + r":\d+")
+
+
+def limit():
+    resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+    resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+
+
+def run_hostile():
+    folder = HERE + "/hostile"
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        if not os.path.isdir(f"{folder}/{name}"):
+            continue
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as recipe:
+            recipe.write(f"merge_method: passthrough\nmodels: [{{model: '{folder}/{name}'}}]\n")
+            recipe.flush()
+            # Sanitizers need more address space than any limit leaves.
+            limited = None if os.environ.get("ASAN_OPTIONS", "").find("verify_asan_link_order") >= 0 else limit
+            run = subprocess.run([CTL, "check", recipe.name], capture_output=True, text=True, timeout=20, preexec_fn=limited)
+        if name in ("st-good", "st-name-nul", "st-name-long", "config-surrogate") and run.returncode == 0:
+            continue
+        one_sentence("hostile/" + name, run, re.escape(name))
+
+
+def main():
+    count = 0
+    for folder in ("cases", "inputs/cases"):
+        for case in sorted(os.listdir(f"{HERE}/{folder}")):
+            run_case(f"{HERE}/{folder}", case)
+            count += 1
+    run_bad()
+    run_hostile()
+    print(f"{count} cases, {len(failures)} failures")
+    sys.exit(1 if failures else 0)
+
+
+main()
