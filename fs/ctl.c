@@ -1,0 +1,168 @@
+/*
+ * mkfs-ctl: everything about merges but mounting them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/check.h"
+#include "fs/export.h"
+#include "fs/options.h"
+#include "fs/program.h"
+#include "fs/signals.h"
+#include "fs/umount.h"
+#include "merge/engine/plan.h"
+#include "merge/output/image.h"
+#include "merge/output/merge.h"
+#include "util/text.h"
+
+#define PROGRAM "mkfs-ctl"
+
+static int open_merge(const struct options *options, struct merge **ret,
+		      struct error *err)
+{
+	int r = merge_open(&options->merge, ret, err);
+
+	if (r < 0)
+		return r;
+	program_warn(PROGRAM, &(*ret)->notes, 0);
+	program_warn(PROGRAM, &(*ret)->plan->notes, 0);
+	return 0;
+}
+
+static int run_check(struct options *options, struct error *err)
+{
+	AUTO(merge) merge = NULL;
+
+	options->merge.recipe = options->arguments[0];
+	int r = open_merge(options, &merge, err);
+	if (r < 0)
+		return r;
+	r = check_print(merge, options->json, stdout);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
+	if (fflush(stdout) != 0)
+		return error_set(err, -errno, "standard output: %s",
+				 strerror(errno));
+	return 0;
+}
+
+static int run_export(struct options *options, struct error *err)
+{
+	AUTO(merge) merge = NULL;
+	const char *directory = options->arguments[1];
+
+	options->merge.recipe = options->arguments[0];
+	/* What is written out once needs no second copy. */
+	if (!options->merge.cache)
+		options->merge.cache = "none";
+	int r = open_merge(options, &merge, err);
+	if (r == 0)
+		r = export_judge(directory, image_size(merge->image), err);
+	if (r < 0)
+		return r;
+
+	signals_block();
+	r = merge_start(merge, err);
+	if (r == 0)
+		r = export_merge(merge, directory, err);
+	if (r == -EINTR) {
+		fprintf(stderr, "%s: interrupted; nothing is left of %s\n",
+			PROGRAM, directory);
+		_exit(STATUS_FAILED);
+	}
+	return r;
+}
+
+static int run_umount(struct options *options, struct error *err)
+{
+	return umount_merge(options->arguments[0], err);
+}
+
+struct ctl_command {
+	struct usage usage;
+	int (*run)(struct options *options, struct error *err);
+};
+
+static const struct ctl_command commands[] = {
+	{{COMMAND_CHECK, "mkfs-ctl check", "RECIPE", 1,
+	  "Says what would be mounted and how it is made; reads no weights."},
+	 run_check},
+	{{COMMAND_EXPORT, "mkfs-ctl export", "RECIPE DIR", 2,
+	  "Writes the merge to a new directory, without FUSE."},
+	 run_export},
+	{{COMMAND_UMOUNT, "mkfs-ctl umount", "MOUNT", 1, "Unmounts a merge."},
+	 run_umount},
+};
+
+static const struct usage usage = {
+	.name = PROGRAM,
+	.arguments = "COMMAND ...",
+	.summary = "Checks, exports and unmounts merges.",
+};
+
+static void print_help(void)
+{
+	printf("Usage: %s COMMAND [options] ...\n\nCommands:\n", PROGRAM);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		printf("  %s %s\n      %s\n", commands[i].usage.name,
+		       commands[i].usage.arguments, commands[i].usage.summary);
+	printf("\nTry 'mkfs-ctl COMMAND --help' for its options.\n");
+}
+
+static int run(const struct ctl_command *command, int argc, char **argv)
+{
+	struct options options;
+	struct error err;
+	int status = STATUS_DONE;
+
+	int r = options_parse(&command->usage, argc, argv, &options, &err);
+	if (r < 0)
+		status = program_misused(&command->usage, &err);
+	else if (options.help)
+		options_help(&command->usage, stdout);
+	else if (options.version)
+		status = program_version(PROGRAM);
+	else if (command->run(&options, &err) < 0)
+		status = program_failed(PROGRAM, &err);
+	options_done(&options);
+	return status;
+}
+
+static int misused(const char *word)
+{
+	const char *names[ARRAY_SIZE(commands) + 1] = {0};
+	struct error err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		names[i] = commands[i].usage.name + strlen(PROGRAM " ");
+	const char *near = word ? text_nearest(word, names) : NULL;
+	if (!word)
+		error_set(&err, -EINVAL, "a command is missing");
+	else if (near)
+		error_set(&err, -EINVAL, "no command '%s'; did you mean %s?",
+			  word, near);
+	else
+		error_set(&err, -EINVAL, "no command '%s'", word);
+	return program_misused(&usage, &err);
+}
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+
+	if (word && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
+		print_help();
+		return STATUS_DONE;
+	}
+	if (word && strcmp(word, "--version") == 0)
+		return program_version(PROGRAM);
+	for (size_t i = 0; word && i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].usage.name + strlen(PROGRAM " "),
+			   word) == 0)
+			return run(&commands[i], argc - 1, argv + 1);
+	}
+	return misused(word);
+}

@@ -1,0 +1,22 @@
+/*
+ * What is mounted where, by /proc/self/mountinfo.
+ */
+#ifndef FS_MOUNTINFO_H
+#define FS_MOUNTINFO_H
+
+#include <stdio.h>
+
+struct mount_entry {
+	char *path; /* unescaped; owned */
+	char *type; /* "fuse.mkfs-mount"; owned */
+};
+
+/*
+ * The topmost mount on a path, which must be absolute and without links. 0,
+ * -ENOENT when nothing is mounted there, or another errno. table is the text of
+ * a mountinfo, or NULL for this process's.
+ */
+int mountinfo_find(FILE *table, const char *path, struct mount_entry *ret);
+void mount_entry_done(struct mount_entry *entry);
+
+#endif

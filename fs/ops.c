@@ -1,0 +1,289 @@
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/reads.h"
+#include "fs/refuse.h"
+#include "fs/server.h"
+#include "merge/output/image.h"
+#include "merge/output/merge.h"
+#include "util/range.h"
+
+#define UNUSED __attribute__((unused))
+#define FOREVER 1e9 /* seconds that the kernel may keep what never changes */
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct server *server = userdata;
+	const unsigned wanted =
+		FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
+		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
+		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_EXPLICIT_INVAL_DATA;
+	const unsigned unwanted = FUSE_CAP_AUTO_INVAL_DATA |
+				  FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+				  FUSE_CAP_SPLICE_MOVE;
+
+	conn->want |= conn->capable & wanted;
+	conn->want &= ~unwanted;
+	/* The number of pages in a READ comes from max_write. */
+	conn->max_read = REQUEST_SIZE;
+	conn->max_write = REQUEST_SIZE;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	atomic_store(&server->ready, true);
+}
+
+static void fill_entry(const struct server *server,
+		       const struct image_entry *entry,
+		       struct fuse_entry_param *ret)
+{
+	*ret = (struct fuse_entry_param){
+		.attr_timeout = FOREVER,
+		.entry_timeout = FOREVER,
+	};
+	if (!entry) /* a name that is not there may be kept, too */
+		return;
+	ret->ino = server_ino(server, entry);
+	server_stat(server, entry, &ret->attr);
+}
+
+/* "." and ".." are asked for when the mount is exported by NFS. */
+static const struct image_entry *find_name(const struct server *server,
+					   const struct image_entry *folder,
+					   const char *name)
+{
+	if (strcmp(name, ".") == 0)
+		return folder;
+	if (strcmp(name, "..") == 0)
+		return &server->entries[folder->parent];
+	return image_lookup(server->merge->image,
+			    (uint32_t)(folder - server->entries), name);
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	const struct server *server = fuse_req_userdata(req);
+	const struct image_entry *folder = server_entry(server, parent);
+	struct fuse_entry_param found;
+
+	if (!folder || !folder->directory) {
+		fuse_reply_err(req, folder ? ENOTDIR : ESTALE);
+		return;
+	}
+	if (strlen(name) > NAME_MAX) {
+		fuse_reply_err(req, ENAMETOOLONG);
+		return;
+	}
+	fill_entry(server, find_name(server, folder, name), &found);
+	fuse_reply_entry(req, &found);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino,
+		       struct fuse_file_info *fi UNUSED)
+{
+	const struct server *server = fuse_req_userdata(req);
+	const struct image_entry *entry = server_entry(server, ino);
+	struct stat st;
+
+	if (!entry) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	server_stat(server, entry, &st);
+	fuse_reply_attr(req, &st, FOREVER);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	const struct server *server = fuse_req_userdata(req);
+	const struct image_entry *entry = server_entry(server, ino);
+
+	if (!entry || entry->directory) {
+		fuse_reply_err(req, entry ? EISDIR : ESTALE);
+		return;
+	}
+	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
+		fuse_reply_err(req, EROFS);
+		return;
+	}
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+	fuse_reply_open(req, fi);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi UNUSED)
+{
+	struct server *server = fuse_req_userdata(req);
+	const struct image_entry *entry = server_entry(server, ino);
+
+	if (!entry || entry->directory || offset < 0) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (size == 0 || (uint64_t)offset >= entry->size) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	size = min_u64(size, entry->size - (uint64_t)offset);
+	reads_start(server, req, (uint32_t)(ino - 1), (uint64_t)offset, size);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino UNUSED,
+		       struct fuse_file_info *fi UNUSED)
+{
+	fuse_reply_err(req, 0);
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino,
+		       struct fuse_file_info *fi)
+{
+	const struct server *server = fuse_req_userdata(req);
+	const struct image_entry *entry = server_entry(server, ino);
+
+	if (!entry || !entry->directory) {
+		fuse_reply_err(req, entry ? ENOTDIR : ESTALE);
+		return;
+	}
+	fi->keep_cache = 1;
+	fi->cache_readdir = 1;
+	fuse_reply_open(req, fi);
+}
+
+/* A folder's entries in order: itself, its parent, its children. */
+static const struct image_entry *nth_entry(const struct server *server,
+					   const struct image_entry *folder,
+					   uint64_t n, const char **ret_name)
+{
+	const struct image_entry *entry;
+
+	if (n >= 2 + (uint64_t)folder->n)
+		return NULL;
+	if (n < 2) {
+		*ret_name = n == 0 ? "." : "..";
+		return n == 0 ? folder : &server->entries[folder->parent];
+	}
+	entry = &server->entries[folder->first + n - 2];
+	*ret_name = entry->name;
+	return entry;
+}
+
+static size_t add_entry(fuse_req_t req, const struct image_entry *entry,
+			const char *name, bool plus, off_t next, char *data,
+			size_t room)
+{
+	const struct server *server = fuse_req_userdata(req);
+	struct fuse_entry_param param;
+
+	fill_entry(server, entry, &param);
+	if (!plus)
+		return fuse_add_direntry(req, data, room, name, &param.attr,
+					 next);
+	/* Inode 0: an entry of the list, not a lookup. */
+	if (next <= 2)
+		param.ino = 0;
+	return fuse_add_direntry_plus(req, data, room, name, &param, next);
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		 bool plus)
+{
+	const struct server *server = fuse_req_userdata(req);
+	const struct image_entry *folder = server_entry(server, ino);
+	AUTO_FREE char *data = malloc(size);
+	size_t used = 0;
+
+	if (!folder || !folder->directory || !data) {
+		fuse_reply_err(req, data ? ENOTDIR : ENOMEM);
+		return;
+	}
+	for (uint64_t n = (uint64_t)offset;; n++) {
+		const char *name;
+		const struct image_entry *entry =
+			nth_entry(server, folder, n, &name);
+		if (!entry)
+			break;
+		size_t length =
+			add_entry(req, entry, name, plus, (off_t)(n + 1),
+				  data + used, size - used);
+		if (length > size - used)
+			break;
+		used += length;
+	}
+	fuse_reply_buf(req, data, used);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size,
+		       off_t offset, struct fuse_file_info *fi UNUSED)
+{
+	list(req, ino, size, offset, false);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size,
+			   off_t offset, struct fuse_file_info *fi UNUSED)
+{
+	list(req, ino, size, offset, true);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino UNUSED)
+{
+	const struct server *server = fuse_req_userdata(req);
+	const uint64_t unit = 4096;
+	struct statvfs st = {
+		.f_bsize = unit,
+		.f_frsize = unit,
+		.f_blocks =
+			round_up(image_size(server->merge->image), unit) / unit,
+		.f_files = server->n_entries,
+		.f_namemax = NAME_MAX,
+	};
+
+	fuse_reply_statfs(req, &st);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino UNUSED,
+			const char *name UNUSED, size_t size UNUSED)
+{
+	fuse_reply_err(req, ENODATA);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino UNUSED, size_t size)
+{
+	if (size == 0)
+		fuse_reply_xattr(req, 0);
+	else
+		fuse_reply_buf(req, NULL, 0);
+}
+
+const struct fuse_lowlevel_ops server_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.getattr = op_getattr,
+	.open = op_open,
+	.read = op_read,
+	.release = op_release,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.releasedir = op_release,
+	.statfs = op_statfs,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.setattr = refuse_setattr,
+	.mknod = refuse_mknod,
+	.mkdir = refuse_mkdir,
+	.unlink = refuse_name,
+	.rmdir = refuse_name,
+	.symlink = refuse_symlink,
+	.rename = refuse_rename,
+	.link = refuse_link,
+	.write = refuse_write,
+	.setxattr = refuse_setxattr,
+	.removexattr = refuse_name,
+	.create = refuse_create,
+	.fallocate = refuse_fallocate,
+};

@@ -1,0 +1,30 @@
+#include "fs/program.h"
+
+#include <stdio.h>
+
+#include "fs/options.h"
+
+int program_failed(const char *program, const struct error *err)
+{
+	fprintf(stderr, "%s: %s\n", program, err->text);
+	return STATUS_FAILED;
+}
+
+int program_misused(const struct usage *usage, const struct error *err)
+{
+	fprintf(stderr, "%s: %s\nTry '%s --help'\n", usage->name, err->text,
+		usage->name);
+	return STATUS_USAGE;
+}
+
+int program_version(const char *program)
+{
+	printf("%s %s\n", program, VERSION);
+	return fflush(stdout) == 0 ? STATUS_DONE : STATUS_FAILED;
+}
+
+void program_warn(const char *program, const struct notes *notes, size_t first)
+{
+	for (size_t i = first; i < notes->n_lines; i++)
+		fprintf(stderr, "%s: warning: %s\n", program, notes->lines[i]);
+}

@@ -1,0 +1,100 @@
+#include "fs/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fs/reads.h"
+#include "fs/streams.h"
+#include "merge/output/image.h"
+#include "merge/output/merge.h"
+#include "util/range.h"
+
+#define FILE_MODE (S_IFREG | 0444)
+#define FOLDER_MODE (S_IFDIR | 0555)
+
+/* Enough for every thread to find its next block, within a part of the memory
+ * that there is. */
+static uint64_t choose_window(const struct merge_options *options)
+{
+	uint64_t blocks = 2 * (uint64_t)options->threads;
+
+	if (blocks < 4)
+		blocks = 4;
+	return min_u64(blocks * BLOCK_SIZE, options->memory / 8);
+}
+
+int server_new(const struct merge *merge, struct log *log, struct server **ret)
+{
+	AUTO(server) server = calloc(1, sizeof(*server));
+	if (!server)
+		return -ENOMEM;
+	server->merge = merge;
+	server->log = log;
+	server->entries = image_entries(merge->image, &server->n_entries);
+	server->time = image_time(merge->image);
+	server->uid = getuid();
+	server->gid = getgid();
+
+	int r = reads_new(&server->reads);
+	if (r < 0)
+		return r;
+	r = streams_new(server->n_entries, choose_window(&merge->options),
+			&server->streams);
+	if (r < 0)
+		return r;
+	*ret = TAKE(server);
+	return 0;
+}
+
+void server_free(struct server *server)
+{
+	if (!server)
+		return;
+	reads_free(server->reads);
+	streams_free(server->streams);
+	free(server);
+}
+
+const struct image_entry *server_entry(const struct server *server,
+				       uint64_t ino)
+{
+	return ino >= 1 && ino <= server->n_entries ? &server->entries[ino - 1]
+						    : NULL;
+}
+
+uint64_t server_ino(const struct server *server,
+		    const struct image_entry *entry)
+{
+	return (uint64_t)(entry - server->entries) + 1;
+}
+
+static unsigned count_folders(const struct server *server,
+			      const struct image_entry *folder)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < folder->n; i++)
+		n += server->entries[folder->first + i].directory;
+	return n;
+}
+
+void server_stat(const struct server *server, const struct image_entry *entry,
+		 struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_ino = server_ino(server, entry),
+		.st_mode = entry->directory ? FOLDER_MODE : FILE_MODE,
+		.st_nlink = 1,
+		.st_uid = server->uid,
+		.st_gid = server->gid,
+		.st_size = (off_t)entry->size,
+		.st_blocks = (blkcnt_t)(round_up(entry->size, 512) / 512),
+		.st_blksize = BLOCK_SIZE,
+		.st_atim = server->time,
+		.st_mtim = server->time,
+		.st_ctim = server->time,
+	};
+	if (entry->directory)
+		ret->st_nlink = 2 + count_folders(server, entry);
+}

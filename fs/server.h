@@ -1,0 +1,52 @@
+/*
+ * What the FUSE callbacks serve: the entries of an image, by inode.
+ *
+ * An inode number is an entry's index + 1, generation 0: the same in every
+ * mount of the same recipe. Metadata is answered where it is asked; data is
+ * asked of the image, and whichever thread brings it replies.
+ */
+#ifndef FS_SERVER_H
+#define FS_SERVER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "util/macros.h"
+
+struct image_entry;
+struct log;
+struct merge;
+struct reads;
+struct streams;
+
+struct server {
+	const struct merge *merge;	   /* borrowed, started */
+	struct log *log;		   /* borrowed */
+	const struct image_entry *entries; /* (n_entries,) the image's */
+	uint32_t n_entries;
+	struct timespec time; /* of all entries */
+	uid_t uid;
+	gid_t gid;
+	struct reads *reads;	 /* owned */
+	struct streams *streams; /* owned */
+	atomic_bool ready;	 /* the kernel has said hello */
+};
+
+int server_new(const struct merge *merge, struct log *log, struct server **ret);
+
+/* No read may be in flight. */
+void server_free(struct server *server);
+DEFINE_AUTO(server, server_free);
+
+/* NULL for a number that is no inode. */
+const struct image_entry *server_entry(const struct server *server,
+				       uint64_t ino);
+uint64_t server_ino(const struct server *server,
+		    const struct image_entry *entry);
+void server_stat(const struct server *server, const struct image_entry *entry,
+		 struct stat *ret);
+
+#endif
