@@ -1,0 +1,95 @@
+"""A cache that fails never fails a reader."""
+import os
+import random
+import shutil
+
+from support import *
+
+SHAPE = dict(layers=2, hidden=512, vocabulary=4000)
+
+
+def pair(folder):
+    recipe = make_recipe(folder, "slerp", **SHAPE)
+    plain = os.path.join(folder, "plain", "merged")
+    os.mkdir(os.path.dirname(plain))
+    export(recipe, plain)
+    return recipe, sums(plain)
+
+
+def read(recipe, folder, right, between=None):
+    """Mounts and reads everything; `between` runs while mounted."""
+    cache = os.path.join(folder, "cache")
+    with mounted(recipe, os.path.join(folder, "merged"),
+                 cache=cache) as daemon:
+        if between:
+            between(cache)
+        assert sums(daemon.path) == right
+
+
+def blocks(cache):
+    return [os.path.join(cache, name) for name in files_below(cache)
+            if name != "format"]
+
+
+def test_blocks_are_kept(folder):
+    recipe, right = pair(folder)
+    read(recipe, folder, right)
+    assert len(blocks(os.path.join(folder, "cache"))) > 5
+
+
+def test_flipped_bits(folder):
+    recipe, right = pair(folder)
+    read(recipe, folder, right)
+    for i, path in enumerate(blocks(os.path.join(folder, "cache"))):
+        with open(path, "r+b") as file:
+            file.seek(random.Random(i).randrange(os.path.getsize(path)))
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1 << i % 8]))
+    read(recipe, folder, right)
+
+
+def test_cut_blocks(folder):
+    recipe, right = pair(folder)
+    read(recipe, folder, right)
+    for i, path in enumerate(blocks(os.path.join(folder, "cache"))):
+        os.truncate(path, random.Random(i).randrange(os.path.getsize(path)))
+    read(recipe, folder, right)
+
+
+def test_removed_under_the_mount(folder):
+    recipe, right = pair(folder)
+    read(recipe, folder, right, shutil.rmtree)
+
+
+def test_full(folder):
+    if os.getuid() != 0:
+        return
+    recipe, right = pair(folder)
+    cache = os.path.join(folder, "cache")
+    os.mkdir(cache, 0o700)
+    done = run("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none",
+               cache)
+    if done.returncode != 0:
+        return
+    try:
+        read(recipe, folder, right)
+    finally:
+        run("umount", cache)
+
+
+def test_refused(folder):
+    """A directory that is not a cache is left alone."""
+    recipe = make_recipe(folder)
+    os.mkdir(os.path.join(folder, "merged"))
+    for cache in ("one", "recipe.yaml"):
+        cache = os.path.join(folder, cache)
+        done = run(MOUNT, "--cache", cache, recipe,
+                   os.path.join(folder, "merged"))
+        assert done.returncode == 1 and cache in done.stderr, done
+        assert done.stderr.count("\n") == 1
+    assert sorted(os.listdir(os.path.join(folder, "one"))) == [
+        "config.json", "extra", "model.safetensors", "tokenizer.json"]
+
+
+main(globals())
