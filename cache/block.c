@@ -12,6 +12,12 @@
 /* Blocks that wait to be written may pin this many bytes. */
 #define WRITE_BEHIND ((size_t)32 << 20)
 
+/*
+ * Blocks that readers have had may take this much: they are in the page cache
+ * now, and going on with warm memory is cheaper than filling the whole budget.
+ */
+#define USED_MOST ((size_t)64 << 20)
+
 enum entry_state {
 	ENTRY_QUEUED, /* its fill has not begun */
 	ENTRY_FILLING,
@@ -26,6 +32,7 @@ struct entry {
 	enum entry_state state;
 	unsigned n_pins;	     /* of a ready entry; 0: in the LRU list */
 	unsigned n_tasks;	     /* fill tasks submitted and not yet run */
+	bool used;		     /* has been pinned by a reader */
 	struct entry *newer, *older; /* LRU list */
 	struct block_waiter *waiters;
 	struct block_request request;
@@ -59,16 +66,21 @@ struct chunk {
 	void *map;
 };
 
+struct lru {
+	struct entry *newest, *oldest;
+	size_t size; /* bytes */
+};
+
 struct block_cache {
 	struct block_options options;
 	pthread_mutex_t lock;
-	pthread_cond_t idle;	       /* n_running fell to 0 */
-	struct entry *entries;	       /* hash table by key */
-	struct entry *newest, *oldest; /* LRU list of unpinned entries */
-	struct spare *spares; /* buffers of BLOCK_SIZE to be used again */
-	struct chunk *chunks; /* what they were cut from */
-	size_t n_running;     /* tasks of ours in the pool */
-	size_t writing;	      /* bytes pinned for writing */
+	pthread_cond_t idle;	/* n_running fell to 0 */
+	struct entry *entries;	/* hash table by key */
+	struct lru ahead, used; /* unpinned: fetched ahead, and had */
+	struct spare *spares;	/* buffers of BLOCK_SIZE to be used again */
+	struct chunk *chunks;	/* what they were cut from */
+	size_t n_running;	/* tasks of ours in the pool */
+	size_t writing;		/* bytes pinned for writing */
 	struct block_counters counters;
 };
 
@@ -125,28 +137,39 @@ static void buffer_free(struct block_cache *cache, void *data, size_t size)
 	cache->spares = spare;
 }
 
+static struct lru *lru_of(struct block_cache *cache, const struct entry *entry)
+{
+	return entry->used ? &cache->used : &cache->ahead;
+}
+
 static void lru_remove(struct block_cache *cache, struct entry *entry)
 {
+	struct lru *lru = lru_of(cache, entry);
+
 	if (entry->newer)
 		entry->newer->older = entry->older;
 	else
-		cache->newest = entry->older;
+		lru->newest = entry->older;
 	if (entry->older)
 		entry->older->newer = entry->newer;
 	else
-		cache->oldest = entry->newer;
+		lru->oldest = entry->newer;
 	entry->newer = entry->older = NULL;
+	lru->size -= entry->block.size;
 }
 
 static void lru_add(struct block_cache *cache, struct entry *entry)
 {
-	entry->older = cache->newest;
+	struct lru *lru = lru_of(cache, entry);
+
+	entry->older = lru->newest;
 	entry->newer = NULL;
-	if (cache->newest)
-		cache->newest->newer = entry;
+	if (lru->newest)
+		lru->newest->newer = entry;
 	else
-		cache->oldest = entry;
-	cache->newest = entry;
+		lru->oldest = entry;
+	lru->newest = entry;
+	lru->size += entry->block.size;
 }
 
 static void entry_free(struct block_cache *cache, struct entry *entry)
@@ -159,12 +182,14 @@ static void entry_free(struct block_cache *cache, struct entry *entry)
 	free(entry);
 }
 
-/* With the lock held: drops the least recently used until `need` more fits. */
-static void evict(struct block_cache *cache, size_t need)
+/* With the lock held: drops the oldest of a list while there is too much. */
+static void drop(struct block_cache *cache, struct lru *lru, size_t most,
+		 size_t used_most)
 {
-	struct entry *entry = cache->oldest;
+	struct entry *entry = lru->oldest;
 
-	while (entry && cache->counters.memory + need > cache->options.memory) {
+	while (entry &&
+	       (cache->counters.memory > most || lru->size > used_most)) {
 		struct entry *newer = entry->newer;
 		if (entry->n_tasks == 0) {
 			lru_remove(cache, entry);
@@ -175,10 +200,21 @@ static void evict(struct block_cache *cache, size_t need)
 	}
 }
 
+/* With the lock held: makes room for `need` bytes more. */
+static void evict(struct block_cache *cache, size_t need)
+{
+	size_t budget = cache->options.memory;
+	size_t most = budget > need ? budget - need : 0;
+
+	drop(cache, &cache->used, most, USED_MOST);
+	drop(cache, &cache->ahead, most, SIZE_MAX);
+}
+
 static void pin(struct block_cache *cache, struct entry *entry)
 {
 	if (entry->n_pins++ == 0)
 		lru_remove(cache, entry);
+	entry->used = true;
 }
 
 static void unpin(struct block_cache *cache, struct entry *entry)
@@ -267,6 +303,7 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 		cache->counters.filled += !from_disk;
 		cache->counters.disk_hits += from_disk;
 		cache->counters.memory += entry->block.size;
+		entry->used = waiters != NULL;
 		for (struct block_waiter *w = waiters; w; w = w->next)
 			entry->n_pins++;
 		if (!from_disk)
