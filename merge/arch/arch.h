@@ -37,8 +37,8 @@ struct arch {
 	struct arch_module *modules; /* (n_modules,) at least one; owned */
 	size_t n_modules;
 	char *common; /* leading component shared by all modules, or "" */
-	size_t head; /* module of a head that stands beside the modules: the
-			one with the input embedding */
+	size_t head;  /* module of a head that stands beside the modules: the
+			 one with the input embedding */
 };
 
 /* Errors: fewer layers in the checkpoint than its config.json says. */
