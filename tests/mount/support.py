@@ -17,6 +17,8 @@ import traceback
 MOUNT = os.environ["MKFS_MOUNT"]
 CTL = os.environ["MKFS_CTL"]
 SKIP = 77
+# Else the thread sanitizer makes every end a second longer.
+os.environ.setdefault("TSAN_OPTIONS", "atexit_sleep_ms=0")
 
 # High bytes of a bf16 that is an ordinary small number.
 HIGH = bytes((b & 0x80) | 0x3C | (b & 1) for b in range(256))
@@ -134,9 +136,10 @@ class Daemon:
         os.makedirs(mountpoint, exist_ok=True)
         self.path = os.path.realpath(mountpoint)
         self.log = tempfile.TemporaryFile("w+")
+        # A test that is killed leaves no daemon behind.
         self.process = subprocess.Popen(
-            [MOUNT, "-f", "--cache", cache, *options, recipe, mountpoint],
-            stderr=self.log)
+            ["setpriv", "--pdeathsig", "KILL", MOUNT, "-f", "--cache", cache,
+             *options, recipe, mountpoint], stderr=self.log)
         wait_until(lambda: "is mounted on" in self.lines() or
                    self.process.poll() is not None)
         assert self.process.poll() is None, self.lines()
