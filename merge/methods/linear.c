@@ -50,6 +50,15 @@ static float sum_weights(const struct method_args *args)
 	return sum;
 }
 
+static const char *linear_refuses(const struct method_args *args)
+{
+	if (arg_shared(args, NORMALIZE) && sum_weights(args) == 0)
+		return "the weights sum to zero, so dividing by their sum "
+		       "makes "
+		       "no sense; set normalize: false or other weights";
+	return NULL;
+}
+
 static void linear_blend(float *out, const float *const *in, uint64_t first,
 			 size_t n, const struct method_args *args,
 			 const void *facts)
@@ -75,6 +84,7 @@ const struct method ISA_NAME(method_linear) = {
 	.summary = "weighted sum or mean of the models",
 	.min_inputs = 1,
 	.params = params,
+	.refuses = linear_refuses,
 	.copies = linear_copies,
 	.blend = linear_blend,
 };
