@@ -66,8 +66,9 @@ struct block_waiter {
 };
 
 struct block_options {
-	size_t memory; /* budget in bytes for blocks; pinned ones may exceed it
-			*/
+	/* Budget in bytes for blocks; pinned ones may exceed it. Blocks that
+	 * readers have had take 64 MiB of it at most. */
+	size_t memory;
 	struct pool *pool;	 /* borrowed, outlives the cache's last fill */
 	struct disk_cache *disk; /* borrowed; NULL: memory only */
 };

@@ -21,4 +21,4 @@ done
 run=
 [ "$(id -u)" = 0 ] || run=sudo
 $run apt-get update -qq
-DEBIAN_FRONTEND=noninteractive $run apt-get install -y -qq $missing
+$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing
