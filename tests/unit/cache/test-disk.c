@@ -1,0 +1,266 @@
+/*
+ * The disk tier: what was stored comes back, and nothing else ever does. Faults
+ * are put into the files by hand.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache/disk.h"
+#include "tests/unit/check.h"
+
+#define SIZE 5000
+
+static char folder[] = "/tmp/test-disk-XXXXXX";
+
+static char *in_folder(const char *name)
+{
+	char *path = NULL;
+
+	CHECK(asprintf(&path, "%s/%s", folder, name) > 0);
+	return path;
+}
+
+static struct digest key_of(unsigned i)
+{
+	return (struct digest){(uint64_t)i << 60, i};
+}
+
+static void make_block(unsigned char *data, unsigned i)
+{
+	for (unsigned j = 0; j < SIZE; j++)
+		data[j] = (unsigned char)(i * 31 + j * 7 + (j >> 8));
+}
+
+static struct disk_cache *open_cache(const char *name)
+{
+	AUTO_FREE char *path = in_folder(name);
+	struct disk_options options = {.directory = path, .size = 1 << 30};
+	struct disk_cache *disk = NULL;
+	struct error err = {""};
+
+	CHECK(disk_cache_open(&options, &disk, &err) == 0);
+	return disk;
+}
+
+static void store(struct disk_cache *disk, unsigned i)
+{
+	unsigned char data[SIZE];
+
+	make_block(data, i);
+	disk_cache_store(disk, key_of(i), data, SIZE);
+}
+
+/* 1: the right bytes, 0: absent; anything else aborts. */
+static int load(struct disk_cache *disk, unsigned i)
+{
+	unsigned char data[SIZE], right[SIZE];
+
+	int r = disk_cache_load(disk, key_of(i), data, SIZE);
+	if (r < 0) {
+		CHECK(r == -ENOENT);
+		return 0;
+	}
+	make_block(right, i);
+	CHECK(memcmp(data, right, SIZE) == 0);
+	return 1;
+}
+
+/* The path of a stored block. */
+static char *block_path(const char *cache, unsigned i)
+{
+	char hex[33];
+	char *path = NULL;
+
+	digest_format(key_of(i), hex);
+	CHECK(asprintf(&path, "%s/%s/%.2s/%s", folder, cache, hex, hex + 2) >
+	      0);
+	return path;
+}
+
+static void test_round_trip(void)
+{
+	struct disk_cache *disk = open_cache("deep/er/cache");
+	struct disk_cache *other = open_cache("deep/er/cache");
+
+	CHECK(load(disk, 1) == 0);
+	store(disk, 1);
+	CHECK(load(disk, 1) == 1);
+	CHECK(load(other, 1) == 1);
+	store(other, 2);
+	CHECK(load(disk, 2) == 1);
+	CHECK(load(disk, 3) == 0);
+
+	/* Another size is another block. */
+	unsigned char data[SIZE];
+	CHECK(disk_cache_load(disk, key_of(1), data, SIZE - 1) == -ENOENT);
+	disk_cache_close(other);
+	disk_cache_close(disk);
+
+	disk = open_cache("deep/er/cache");
+	CHECK(load(disk, 2) == 1);
+	disk_cache_close(disk);
+}
+
+/* Every byte of the header, some of the payload, each flipped alone. */
+static void test_flips(void)
+{
+	struct disk_cache *disk = open_cache("flips");
+	AUTO_FREE char *path = block_path("flips", 7);
+	struct stat st;
+	unsigned flips = 0;
+
+	store(disk, 7);
+	CHECK(stat(path, &st) == 0);
+	for (off_t at = 0; at < st.st_size; at += at < 100 ? 1 : 97) {
+		store(disk, 7);
+		CHECK(load(disk, 7) == 1);
+		AUTO_CLOSE int fd = open(path, O_RDWR);
+		unsigned char byte;
+		CHECK(pread(fd, &byte, 1, at) == 1);
+		byte ^= 0x10;
+		CHECK(pwrite(fd, &byte, 1, at) == 1);
+		CHECK(load(disk, 7) == 0);
+		CHECK(access(path, F_OK) < 0); /* dropped */
+		flips++;
+	}
+	struct disk_counters counters;
+	disk_cache_counters(disk, &counters);
+	CHECK(counters.bad == flips && counters.stored == flips + 1);
+	disk_cache_close(disk);
+}
+
+static void test_damage(void)
+{
+	struct disk_cache *disk = open_cache("damage");
+	AUTO_FREE char *one = block_path("damage", 1);
+	AUTO_FREE char *two = block_path("damage", 2);
+	AUTO_FREE char *aside = in_folder("aside");
+
+	store(disk, 1);
+	CHECK(truncate(one, 100) == 0);
+	CHECK(load(disk, 1) == 0);
+	store(disk, 1);
+	CHECK(truncate(one, 0) == 0);
+	CHECK(load(disk, 1) == 0);
+
+	/* Swapped: each is whole, but not what its name says. */
+	store(disk, 1);
+	store(disk, 2);
+	CHECK(rename(one, aside) == 0 && rename(two, one) == 0 &&
+	      rename(aside, two) == 0);
+	CHECK(load(disk, 1) == 0 && load(disk, 2) == 0);
+	store(disk, 1);
+	CHECK(load(disk, 1) == 1);
+
+	/* Zeroed, at the right length. */
+	struct stat st;
+	CHECK(stat(one, &st) == 0);
+	CHECK(truncate(one, 0) == 0 && truncate(one, st.st_size) == 0);
+	CHECK(load(disk, 1) == 0);
+	disk_cache_close(disk);
+}
+
+static void test_refused(void)
+{
+	struct error err = {""};
+	struct disk_cache *disk = NULL;
+	AUTO_FREE char *foreign = in_folder("foreign");
+	AUTO_FREE char *file = in_folder("foreign/file");
+	struct disk_options options = {.directory = foreign};
+
+	CHECK(mkdir(foreign, 0700) == 0);
+	CHECK(close(creat(file, 0600)) == 0);
+	CHECK(disk_cache_open(&options, &disk, &err) < 0);
+	CHECK(strstr(err.text, "not a cache") && access(file, F_OK) == 0);
+
+	AUTO_FREE char *format = in_folder("foreign/format");
+	FILE *out = fopen(format, "w");
+	fputs("mkfs-mount cache 999\n", out);
+	fclose(out);
+	CHECK(disk_cache_open(&options, &disk, &err) < 0);
+	CHECK(strstr(err.text, "another version"));
+
+	AUTO_FREE char *open_to_all = in_folder("open");
+	options.directory = open_to_all;
+	CHECK(mkdir(open_to_all, 0700) == 0);
+	CHECK(chmod(open_to_all, 0777) == 0);
+	CHECK(disk_cache_open(&options, &disk, &err) < 0);
+	CHECK(strstr(err.text, "chmod"));
+	CHECK(!disk);
+}
+
+static void test_gone(void)
+{
+	struct disk_cache *disk = open_cache("gone");
+	AUTO_FREE char *command = NULL;
+
+	store(disk, 1);
+	CHECK(asprintf(&command, "rm -r %s/gone", folder) > 0);
+	CHECK(system(command) == 0);
+	CHECK(load(disk, 1) == 0);
+	store(disk, 1); /* has no place; must not fail */
+	CHECK(load(disk, 1) == 0);
+	disk_cache_close(disk);
+}
+
+static void test_budget(void)
+{
+	AUTO_FREE char *path = in_folder("small");
+	struct disk_options options = {.directory = path, .size = 20000};
+	struct disk_cache *disk = NULL;
+	unsigned kept = 0;
+
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	for (unsigned i = 0; i < 10; i++) {
+		store(disk, i);
+		kept += (unsigned)load(disk, i);
+	}
+	CHECK(kept == 2);
+	disk_cache_close(disk);
+}
+
+/* A full file system: storing stops by itself, loading goes on. */
+static void test_full(void)
+{
+	AUTO_FREE char *path = in_folder("full");
+	AUTO_FREE char *filler = in_folder("full/cache/filler");
+	CHECK(mkdir(path, 0700) == 0);
+	if (mount("tmpfs", path, "tmpfs", 0, "size=256k") < 0)
+		return; /* needs root */
+
+	struct disk_cache *disk = open_cache("full/cache");
+	store(disk, 1);
+	AUTO_CLOSE int fd = creat(filler, 0600);
+	char zeros[4096] = "";
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	store(disk, 2);
+	CHECK(load(disk, 1) == 1 && load(disk, 2) == 0);
+	disk_cache_close(disk);
+	close(fd);
+	fd = -1;
+	CHECK(umount(path) == 0);
+}
+
+int main(void)
+{
+	AUTO_FREE char *command = NULL;
+
+	CHECK(mkdtemp(folder));
+	test_round_trip();
+	test_flips();
+	test_damage();
+	test_refused();
+	test_gone();
+	test_budget();
+	test_full();
+	CHECK(asprintf(&command, "rm -r %s", folder) > 0);
+	CHECK(system(command) == 0);
+	return 0;
+}
