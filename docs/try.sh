@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 
 sh docs/install.sh
 [ -d build ] || meson setup build
-ninja -C build
+ninja -C build fs/mkfs-mount fs/mkfs-ctl
+build/fs/mkfs-ctl check docs/example/recipe.yaml
 
 merged=$(mktemp -d)
 trap 'build/fs/mkfs-ctl umount "$merged" 2>/dev/null || true
