@@ -49,8 +49,10 @@ static const char *scan(const char *text, size_t size)
 		size_t n = sequence(p, (size_t)(end - p));
 		if (n == 0)
 			return "it is not UTF-8";
-		if (*p == '\0')
-			return "it has a NUL byte";
+		/* cJSON takes any control character for white space. */
+		if (*p < 0x20 && (in_string || !strchr("\t\r\n", *p) || !*p))
+			return *p ? "it has a control character"
+				  : "it has a NUL byte";
 		if (in_string && *p == '\\') {
 			if (end - p >= 6 && memcmp(p + 1, "u0000", 5) == 0)
 				return "it has a NUL escape in a string";

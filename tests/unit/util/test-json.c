@@ -35,7 +35,9 @@ static void test_accepted(void)
 
 static void test_refused(void)
 {
-	static const char *const bad[] = {"",
+	static const char *const bad[] = {"{\x1a}",
+					  "\"a\nb\"",
+					  "",
 					  "  ",
 					  "{",
 					  "{} {}",
