@@ -22,7 +22,7 @@ enum entry_state {
 	ENTRY_QUEUED, /* its fill has not begun */
 	ENTRY_FILLING,
 	ENTRY_READY,
-	ENTRY_FAILED, /* out of the table; its last task frees it */
+	ENTRY_GONE, /* out of the table; its last task frees it */
 };
 
 struct entry {
@@ -172,14 +172,19 @@ static void lru_add(struct block_cache *cache, struct entry *entry)
 	lru->size += entry->block.size;
 }
 
-static void entry_free(struct block_cache *cache, struct entry *entry)
+/* With the lock held: takes an entry out of the table. Tasks that were
+ * overtaken may still know it; the last of them frees it. */
+static void entry_remove(struct block_cache *cache, struct entry *entry)
 {
+	HASH_DEL(cache->entries, entry);
+	entry->state = ENTRY_GONE;
 	if (entry->block.data) {
 		cache->counters.memory -= entry->block.size;
 		buffer_free(cache, (void *)entry->block.data,
 			    entry->block.size);
 	}
-	free(entry);
+	if (entry->n_tasks == 0)
+		free(entry);
 }
 
 /* With the lock held: drops the oldest of a list while there is too much. */
@@ -191,11 +196,8 @@ static void drop(struct block_cache *cache, struct lru *lru, size_t most,
 	while (entry &&
 	       (cache->counters.memory > most || lru->size > used_most)) {
 		struct entry *newer = entry->newer;
-		if (entry->n_tasks == 0) {
-			lru_remove(cache, entry);
-			HASH_DEL(cache->entries, entry);
-			entry_free(cache, entry);
-		}
+		lru_remove(cache, entry);
+		entry_remove(cache, entry);
 		entry = newer;
 	}
 }
@@ -313,10 +315,7 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 		evict(cache, 0);
 	} else {
 		cache->counters.failed++;
-		HASH_DEL(cache->entries, entry);
-		entry->state = ENTRY_FAILED;
-		if (entry->n_tasks == 0)
-			entry_free(cache, entry);
+		entry_remove(cache, entry);
 	}
 	pthread_mutex_unlock(&cache->lock);
 
@@ -365,8 +364,8 @@ static void fill_run(struct pool_task *task)
 	bool mine = entry->state == ENTRY_QUEUED;
 	if (mine)
 		entry->state = ENTRY_FILLING;
-	else if (--entry->n_tasks == 0 && entry->state == ENTRY_FAILED)
-		entry_free(cache, entry);
+	else if (--entry->n_tasks == 0 && entry->state == ENTRY_GONE)
+		free(entry);
 	pthread_mutex_unlock(&cache->lock);
 	if (mine)
 		fill(cache, entry);
@@ -533,8 +532,7 @@ void block_cache_free(struct block_cache *cache)
 	struct entry *entry, *next;
 	HASH_ITER(hh, cache->entries, entry, next)
 	{
-		HASH_DEL(cache->entries, entry);
-		entry_free(cache, entry);
+		entry_remove(cache, entry);
 	}
 	pthread_mutex_unlock(&cache->lock);
 
