@@ -4,10 +4,18 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <uthash.h>
 
+#include "cache/arena.h"
 #include "cache/disk.h"
+
+/* Keys are digests, so any part of one is a hash already. */
+#define HASH_FUNCTION(key, length, hash)                                \
+	do {                                                            \
+		(void)(length);                                         \
+		(hash) = (unsigned)((const struct digest *)(key))->low; \
+	} while (0)
+#define HASH_NONFATAL_OOM 1 /* else uthash ends the process */
+#include <uthash.h>
 
 /* Blocks that wait to be written may pin this many bytes. */
 #define WRITE_BEHIND ((size_t)32 << 20)
@@ -50,22 +58,6 @@ struct write_task {
 	struct entry *entry; /* pinned */
 };
 
-/*
- * Full blocks live in buffers cut from large chunks, which are mapped once,
- * with huge pages where there are any: first touching fresh memory costs as
- * much as computing a block.
- */
-#define CHUNK_BLOCKS 32
-
-struct spare {
-	struct spare *next;
-};
-
-struct chunk {
-	struct chunk *next;
-	void *map;
-};
-
 struct lru {
 	struct entry *newest, *oldest;
 	size_t size; /* bytes */
@@ -77,65 +69,12 @@ struct block_cache {
 	pthread_cond_t idle;	/* n_running fell to 0 */
 	struct entry *entries;	/* hash table by key */
 	struct lru ahead, used; /* unpinned: fetched ahead, and had */
-	struct spare *spares;	/* buffers of BLOCK_SIZE to be used again */
-	struct chunk *chunks;	/* what they were cut from */
+	struct arena arena;	/* of blocks of BLOCK_SIZE */
 	size_t n_running;	/* tasks of ours in the pool */
 	size_t writing;		/* bytes pinned for writing */
+	bool ending;		/* fills that have not begun are dropped */
 	struct block_counters counters;
 };
-
-static int add_chunk(struct block_cache *cache)
-{
-	struct chunk *chunk = malloc(sizeof(*chunk));
-	if (!chunk)
-		return -ENOMEM;
-	size_t size = CHUNK_BLOCKS * BLOCK_SIZE;
-	chunk->map = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (chunk->map == MAP_FAILED) {
-		free(chunk);
-		return -ENOMEM;
-	}
-	madvise(chunk->map, size, MADV_HUGEPAGE);
-	chunk->next = cache->chunks;
-	cache->chunks = chunk;
-	for (size_t i = CHUNK_BLOCKS; i-- > 0;) {
-		struct spare *spare =
-			(void *)((char *)chunk->map + i * BLOCK_SIZE);
-		spare->next = cache->spares;
-		cache->spares = spare;
-	}
-	return 0;
-}
-
-static void *buffer_new(struct block_cache *cache, size_t size)
-{
-	if (size != BLOCK_SIZE)
-		return malloc(size);
-
-	pthread_mutex_lock(&cache->lock);
-	if (!cache->spares)
-		add_chunk(cache);
-	struct spare *spare = cache->spares;
-	if (spare)
-		cache->spares = spare->next;
-	pthread_mutex_unlock(&cache->lock);
-	return spare;
-}
-
-/* With the lock held. */
-static void buffer_free(struct block_cache *cache, void *data, size_t size)
-{
-	if (size != BLOCK_SIZE) {
-		free(data);
-		return;
-	}
-	if (!data)
-		return;
-	struct spare *spare = data;
-	spare->next = cache->spares;
-	cache->spares = spare;
-}
 
 static struct lru *lru_of(struct block_cache *cache, const struct entry *entry)
 {
@@ -172,17 +111,25 @@ static void lru_add(struct block_cache *cache, struct entry *entry)
 	lru->size += entry->block.size;
 }
 
+/* With the lock held. */
+static void buffer_free(struct block_cache *cache, void *data, size_t size)
+{
+	if (!data)
+		return;
+	cache->counters.memory -= size;
+	if (size == BLOCK_SIZE)
+		arena_put(&cache->arena, data);
+	else
+		free(data);
+}
+
 /* With the lock held: takes an entry out of the table. Tasks that were
  * overtaken may still know it; the last of them frees it. */
 static void entry_remove(struct block_cache *cache, struct entry *entry)
 {
 	HASH_DEL(cache->entries, entry);
 	entry->state = ENTRY_GONE;
-	if (entry->block.data) {
-		cache->counters.memory -= entry->block.size;
-		buffer_free(cache, (void *)entry->block.data,
-			    entry->block.size);
-	}
+	buffer_free(cache, (void *)entry->block.data, entry->block.size);
 	if (entry->n_tasks == 0)
 		free(entry);
 }
@@ -210,6 +157,17 @@ static void evict(struct block_cache *cache, size_t need)
 
 	drop(cache, &cache->used, most, USED_MOST);
 	drop(cache, &cache->ahead, most, SIZE_MAX);
+}
+
+/* With the lock held: room first, so that the budget covers running fills. */
+static void *buffer_new(struct block_cache *cache, size_t size)
+{
+	evict(cache, size);
+	void *data =
+		size == BLOCK_SIZE ? arena_get(&cache->arena) : malloc(size);
+	if (data)
+		cache->counters.memory += size;
+	return data;
 }
 
 static void pin(struct block_cache *cache, struct entry *entry)
@@ -304,7 +262,6 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 		entry->state = ENTRY_READY;
 		cache->counters.filled += !from_disk;
 		cache->counters.disk_hits += from_disk;
-		cache->counters.memory += entry->block.size;
 		entry->used = waiters != NULL;
 		for (struct block_waiter *w = waiters; w; w = w->next)
 			entry->n_pins++;
@@ -328,12 +285,12 @@ static void fill(struct block_cache *cache, struct entry *entry)
 {
 	const struct block_request *request = &entry->request;
 	bool from_disk = false;
-	int r = -ENOMEM;
 
 	pthread_mutex_lock(&cache->lock);
-	evict(cache, request->size);
+	bool ending = cache->ending;
+	void *data = ending ? NULL : buffer_new(cache, request->size);
 	pthread_mutex_unlock(&cache->lock);
-	void *data = buffer_new(cache, request->size);
+	int r = ending ? -ECANCELED : -ENOMEM;
 	if (data) {
 		if (cache->options.disk && request->keep)
 			from_disk = disk_cache_load(cache->options.disk,
@@ -415,11 +372,16 @@ static struct entry *begin(struct block_cache *cache,
 	entry->key = request->key;
 	entry->request = *request;
 	entry->state = ENTRY_QUEUED;
-	if (submit_fill(cache, entry, request->priority) < 0) {
+	HASH_ADD(hh, cache->entries, key, sizeof(entry->key), entry);
+	if (!entry->hh.tbl) {
 		free(entry);
 		return NULL;
 	}
-	HASH_ADD(hh, cache->entries, key, sizeof(entry->key), entry);
+	if (submit_fill(cache, entry, request->priority) < 0) {
+		HASH_DEL(cache->entries, entry);
+		free(entry);
+		return NULL;
+	}
 	return entry;
 }
 
@@ -527,6 +489,7 @@ void block_cache_free(struct block_cache *cache)
 	if (!cache)
 		return;
 	pthread_mutex_lock(&cache->lock);
+	cache->ending = true;
 	while (cache->n_running > 0)
 		pthread_cond_wait(&cache->idle, &cache->lock);
 	struct entry *entry, *next;
@@ -536,12 +499,7 @@ void block_cache_free(struct block_cache *cache)
 	}
 	pthread_mutex_unlock(&cache->lock);
 
-	while (cache->chunks) {
-		struct chunk *chunk = cache->chunks;
-		cache->chunks = chunk->next;
-		munmap(chunk->map, CHUNK_BLOCKS * BLOCK_SIZE);
-		free(chunk);
-	}
+	arena_done(&cache->arena);
 	pthread_mutex_destroy(&cache->lock);
 	pthread_cond_destroy(&cache->idle);
 	free(cache);
@@ -552,4 +510,9 @@ void block_cache_counters(struct block_cache *cache, struct block_counters *ret)
 	pthread_mutex_lock(&cache->lock);
 	*ret = cache->counters;
 	pthread_mutex_unlock(&cache->lock);
+	if (cache->options.disk) {
+		struct disk_counters disk;
+		disk_cache_counters(cache->options.disk, &disk);
+		ret->disk_dropped = disk.bad;
+	}
 }

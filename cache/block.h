@@ -76,7 +76,10 @@ struct block_options {
 int block_cache_new(const struct block_options *options,
 		    struct block_cache **ret);
 
-/* Waits for running fills and writes; every block must have been put. */
+/*
+ * Waits for running fills and writes; fills that have not begun are dropped.
+ * Every waiter must have been told, and every block put.
+ */
 void block_cache_free(struct block_cache *cache);
 DEFINE_AUTO(block_cache, block_cache_free);
 
@@ -103,7 +106,7 @@ struct block_counters {
 	uint64_t hits, misses, filled, failed, waits;
 	uint64_t disk_hits, disk_dropped; /* bad blocks found */
 	uint64_t stored, not_stored;	  /* written behind; writer was busy */
-	uint64_t memory;		  /* bytes held now */
+	uint64_t memory; /* bytes held now, those being filled included */
 };
 void block_cache_counters(struct block_cache *cache,
 			  struct block_counters *ret);

@@ -1,26 +1,31 @@
 #include "cache/disk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
-#include <dirent.h>
 
+#include "cache/directory.h"
 #include "util/range.h"
 
-#define FORMAT "mkfs-mount cache 1\n"
 #define MAGIC "mkmblk1"
 #define PAUSE 30      /* seconds without storing after a failure */
 #define LEAST_FREE 20 /* a 20th of the file system stays free */
+#define STALE 3600    /* age in seconds of a temporary file left behind */
+#define FOLDERS 256   /* by the first byte of the key */
+#define SCAN_STEP 4   /* folders looked at before a block is stored */
 
 /* What precedes a payload on disk; in the machine's byte order, since a cache
  * does not travel between kinds of machines. */
@@ -32,15 +37,27 @@ struct header {
 	uint64_t sum_high, sum_low; /* of the fields above and the payload */
 };
 
+/*
+ * How much there is was not counted when the cache was opened: a large one has
+ * a million files. Each store looks at a few folders more, until all are known;
+ * until then, what is in the others beside our own blocks counts as nothing.
+ */
+struct usage {
+	pthread_mutex_t lock;
+	uint64_t size;		    /* bytes in known folders, and own ones */
+	uint64_t own[FOLDERS];	    /* bytes we stored in unknown folders */
+	unsigned n_known, n_looked; /* folders; looked at by some thread */
+};
+
 struct disk_cache {
-	char *directory; /* owned */
+	char *directory; /* owned; absolute */
 	int fd;		 /* of the directory */
-	uint64_t budget;
-	atomic_uint_fast64_t
-		used; /* bytes, at least what this process stored */
+	uint64_t budget; /* 0: half of what is free, or is the cache's */
+	uint64_t nonce;	 /* tells our temporary files from other processes' */
+	struct usage usage;
 	atomic_int_fast64_t paused_until; /* CLOCK_MONOTONIC seconds */
 	atomic_uint_fast64_t n_temporary;
-	atomic_uint_fast64_t loaded, absent, bad, stored, failed;
+	atomic_uint_fast64_t loaded, absent, bad, stored, failed, no_room;
 };
 
 static int64_t now(void)
@@ -78,85 +95,6 @@ static void block_path(struct digest key, char path[48])
 	snprintf(path, 48, "%.2s/%s", hex, hex + 2);
 }
 
-static int make_folders(char *path)
-{
-	for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		int r = mkdir(path, 0700);
-		*slash = '/';
-		if (r < 0 && errno != EEXIST)
-			return -errno;
-	}
-	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
-
-static bool is_empty(int fd)
-{
-	bool empty = true;
-	int copy = dup(fd);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir)
-		return false;
-
-	for (const struct dirent *entry; (entry = readdir(dir));)
-		if (strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0)
-			empty = false;
-	closedir(dir);
-	return empty;
-}
-
-/* Writes the format file of a new cache, or checks that of an old one. */
-static int check_format(const struct disk_cache *disk, struct error *err)
-{
-	char text[64] = "";
-	AUTO_CLOSE int fd = openat(disk->fd, "format", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		ssize_t n = read(fd, text, sizeof(text) - 1);
-		if (n > 0 && strcmp(text, FORMAT) == 0)
-			return 0;
-		return error_set(err, -EINVAL,
-				 "%s: a cache of another version; name another "
-				 "directory with --cache, or remove this one",
-				 disk->directory);
-	}
-	if (errno != ENOENT)
-		return error_set(err, -errno, "%s/format: %s", disk->directory,
-				 strerror(errno));
-	if (!is_empty(disk->fd))
-		return error_set(err, -EINVAL,
-				 "%s: not a cache, and not empty; name an "
-				 "empty or a new directory with --cache",
-				 disk->directory);
-
-	AUTO_CLOSE int out = openat(disk->fd, "format",
-				    O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	size_t size = strlen(FORMAT);
-	if (out < 0 || write(out, FORMAT, size) != (ssize_t)size)
-		return error_set(err, -errno, "%s/format: %s", disk->directory,
-				 strerror(errno));
-	return 0;
-}
-
-static int open_directory(struct disk_cache *disk, struct error *err)
-{
-	int r = make_folders(disk->directory);
-	if (r < 0)
-		return error_set(err, r, "cannot make cache directory %s: %s",
-				 disk->directory, strerror(-r));
-	disk->fd = open(disk->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct stat st;
-	if (disk->fd < 0 || fstat(disk->fd, &st) < 0)
-		return error_set(err, -errno, "cannot open cache %s: %s",
-				 disk->directory, strerror(errno));
-	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return error_set(
-			err, -EPERM,
-			"cache %s may be written by others: chmod go-w %s",
-			disk->directory, disk->directory);
-	return check_format(disk, err);
-}
-
 int disk_cache_open(const struct disk_options *options, struct disk_cache **ret,
 		    struct error *err)
 {
@@ -164,17 +102,23 @@ int disk_cache_open(const struct disk_options *options, struct disk_cache **ret,
 	if (!disk)
 		return error_set(err, -ENOMEM, "out of memory");
 	disk->fd = -1;
+	disk->budget = options->size;
+	pthread_mutex_init(&disk->usage.lock, NULL);
+	if (getrandom(&disk->nonce, sizeof(disk->nonce), GRND_NONBLOCK) < 0)
+		disk->nonce = (uint64_t)now() << 32 ^ (uint64_t)getpid();
 	disk->directory = strdup(options->directory);
 	if (!disk->directory)
 		return error_set(err, -ENOMEM, "out of memory");
 
-	int r = open_directory(disk, err);
+	int r = directory_open(disk->directory, &disk->fd, err);
 	if (r < 0)
 		return r;
-	disk->budget = options->size;
-	struct statvfs fs;
-	if (!disk->budget && fstatvfs(disk->fd, &fs) == 0)
-		disk->budget = (uint64_t)fs.f_bavail * fs.f_frsize / 2;
+	/* For making it again: a daemon's working directory changes. */
+	char *absolute = realpath(disk->directory, NULL);
+	if (absolute) {
+		free(disk->directory);
+		disk->directory = absolute;
+	}
 	*ret = TAKE(disk);
 	return 0;
 }
@@ -185,6 +129,7 @@ void disk_cache_close(struct disk_cache *disk)
 		return;
 	if (disk->fd >= 0)
 		close(disk->fd);
+	pthread_mutex_destroy(&disk->usage.lock);
 	free(disk->directory);
 	free(disk);
 }
@@ -238,6 +183,85 @@ int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 	return -ENOENT;
 }
 
+/* What a file takes on disk, near enough. */
+static uint64_t space_of(uint64_t size)
+{
+	return round_up(size, 4096);
+}
+
+/* Size of what a folder holds; removes what a crash left behind in it. */
+static uint64_t folder_size(const struct disk_cache *disk, unsigned folder)
+{
+	char name[3];
+	snprintf(name, sizeof(name), "%02x", folder & 0xff);
+	int fd = openat(disk->fd, name,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+
+	uint64_t size = 0;
+	struct stat st;
+	for (const struct dirent *entry; (entry = readdir(dir));) {
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !S_ISREG(st.st_mode))
+			continue;
+		if (entry->d_name[0] == '.' && time(NULL) - st.st_mtime > STALE)
+			unlinkat(fd, entry->d_name, 0);
+		else
+			size += space_of((uint64_t)st.st_size);
+	}
+	closedir(dir);
+	return size;
+}
+
+/* One thread at a time looks; the others go on with what is known. */
+static void look_further(struct disk_cache *disk)
+{
+	struct usage *usage = &disk->usage;
+
+	pthread_mutex_lock(&usage->lock);
+	unsigned at = usage->n_looked;
+	bool mine = at == usage->n_known && at < FOLDERS;
+	if (mine)
+		usage->n_looked++;
+	pthread_mutex_unlock(&usage->lock);
+	if (!mine)
+		return;
+
+	uint64_t size = folder_size(disk, at);
+	pthread_mutex_lock(&usage->lock);
+	if (usage->n_known == at) { /* else the cache was made anew */
+		usage->size += size - usage->own[at];
+		usage->n_known++;
+	}
+	pthread_mutex_unlock(&usage->lock);
+}
+
+static void count_stored(struct disk_cache *disk, struct digest key,
+			 uint64_t size)
+{
+	struct usage *usage = &disk->usage;
+	unsigned folder = (unsigned)(key.high >> 56);
+
+	pthread_mutex_lock(&usage->lock);
+	usage->size += space_of(size);
+	if (folder >= usage->n_known)
+		usage->own[folder] += space_of(size);
+	pthread_mutex_unlock(&usage->lock);
+}
+
+static uint64_t used_size(struct disk_cache *disk)
+{
+	pthread_mutex_lock(&disk->usage.lock);
+	uint64_t size = disk->usage.size;
+	pthread_mutex_unlock(&disk->usage.lock);
+	return size;
+}
+
 /* Is there room, by the budget and on the file system? */
 static bool has_room(struct disk_cache *disk, size_t size)
 {
@@ -245,11 +269,14 @@ static bool has_room(struct disk_cache *disk, size_t size)
 
 	if (now() < atomic_load(&disk->paused_until))
 		return false;
-	if (atomic_load(&disk->used) + size > disk->budget)
-		return false;
+	for (unsigned i = 0; i < SCAN_STEP; i++)
+		look_further(disk);
 	if (fstatvfs(disk->fd, &fs) < 0)
 		return false;
-	return fs.f_bavail > fs.f_blocks / LEAST_FREE;
+	uint64_t most = disk->budget ? disk->budget
+				     : (uint64_t)fs.f_bavail * fs.f_frsize;
+	return used_size(disk) + space_of(size) <= most &&
+	       fs.f_bavail > fs.f_blocks / LEAST_FREE;
 }
 
 static int write_full(int fd, const struct header *header, const void *data,
@@ -299,6 +326,41 @@ static int publish(struct disk_cache *disk, const char *temporary,
 	return r;
 }
 
+/* The directory has been removed under us: makes it and its format again. */
+static int make_again(struct disk_cache *disk)
+{
+	AUTO_CLOSE int fd = -1;
+	int r = directory_open(disk->directory, &fd, NULL);
+	if (r < 0)
+		return r;
+	/* In place, as other threads go on using the number. */
+	if (dup3(fd, disk->fd, O_CLOEXEC) < 0)
+		return -errno;
+
+	pthread_mutex_lock(&disk->usage.lock);
+	disk->usage.size = 0;
+	memset(disk->usage.own, 0, sizeof(disk->usage.own));
+	disk->usage.n_known = disk->usage.n_looked = FOLDERS;
+	pthread_mutex_unlock(&disk->usage.lock);
+	return 0;
+}
+
+static int make_folder(struct disk_cache *disk, const char *path)
+{
+	char folder[3] = {path[0], path[1], '\0'};
+
+	if (mkdirat(disk->fd, folder, 0700) == 0 || errno == EEXIST)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	int r = make_again(disk);
+	if (r < 0)
+		return r;
+	if (mkdirat(disk->fd, folder, 0700) == 0 || errno == EEXIST)
+		return 0;
+	return -errno;
+}
+
 /* No fsync: a block that a crash tears fails its checksum later. */
 static int store_block(struct disk_cache *disk, struct digest key,
 		       const void *data, size_t size)
@@ -306,25 +368,28 @@ static int store_block(struct disk_cache *disk, struct digest key,
 	struct header header = make_header(key, data, size);
 	char path[48], temporary[80];
 	block_path(key, path);
-	snprintf(temporary, sizeof(temporary), "%.2s/.%ld.%lu", path,
-		 (long)getpid(),
-		 (unsigned long)atomic_fetch_add(&disk->n_temporary, 1));
+	snprintf(temporary, sizeof(temporary), "%.2s/.%016" PRIx64 ".%" PRIu64,
+		 path, disk->nonce,
+		 (uint64_t)atomic_fetch_add(&disk->n_temporary, 1));
 
 	int r = publish(disk, temporary, path, &header, data, size);
 	if (r != -ENOENT)
 		return r;
-	char folder[3] = {path[0], path[1], '\0'};
-	if (mkdirat(disk->fd, folder, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	r = make_folder(disk, path);
+	if (r < 0)
+		return r;
 	return publish(disk, temporary, path, &header, data, size);
 }
 
 void disk_cache_store(struct disk_cache *disk, struct digest key,
 		      const void *data, size_t size)
 {
-	if (!has_room(disk, size))
-		return;
+	uint64_t total = sizeof(struct header) + size;
 
+	if (!has_room(disk, total)) {
+		atomic_fetch_add(&disk->no_room, 1);
+		return;
+	}
 	int r = store_block(disk, key, data, size);
 	if (r < 0) {
 		atomic_fetch_add(&disk->failed, 1);
@@ -332,8 +397,7 @@ void disk_cache_store(struct disk_cache *disk, struct digest key,
 		return;
 	}
 	atomic_fetch_add(&disk->stored, 1);
-	atomic_fetch_add(&disk->used,
-			 round_up(sizeof(struct header) + size, 4096));
+	count_stored(disk, key, total);
 }
 
 void disk_cache_counters(struct disk_cache *disk, struct disk_counters *ret)
@@ -344,6 +408,7 @@ void disk_cache_counters(struct disk_cache *disk, struct disk_counters *ret)
 		.bad = atomic_load(&disk->bad),
 		.stored = atomic_load(&disk->stored),
 		.failed = atomic_load(&disk->failed),
-		.used = atomic_load(&disk->used),
+		.no_room = atomic_load(&disk->no_room),
+		.used = used_size(disk),
 	};
 }

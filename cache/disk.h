@@ -11,7 +11,13 @@
  * the reader's fault. When storing fails (ENOSPC, EIO, read-only ...) it is
  * paused for a while and loads go on.
  *
- * DIR is made with mode 0700. Every function may be called from any thread.
+ * Nothing is evicted: when the budget is reached, or the file system has less
+ * than a 20th free, no more is stored. What a large cache holds is not counted
+ * before it is opened but while blocks are stored, so a budget may be passed by
+ * some tens of blocks.
+ *
+ * DIR is made with mode 0700, and once again if it is removed. Every function
+ * may be called from any thread.
  */
 #ifndef CACHE_DISK_H
 #define CACHE_DISK_H
@@ -27,12 +33,13 @@ struct disk_cache;
 
 struct disk_options {
 	const char *directory; /* made if it is missing, with its parents */
-	uint64_t size;	       /* budget in bytes; 0: half of the free space */
+	uint64_t size; /* budget in bytes; 0: as much as it leaves free */
 };
 
 /*
- * Refuses a directory that others may write to, that is of another format, or
- * that holds something else, each with a sentence. Nothing in it is deleted.
+ * Refuses a directory that others may write to (its owner, unless that is root
+ * or us, included), that is of another format, or that holds something else,
+ * each with a sentence. Nothing in it is deleted.
  */
 int disk_cache_open(const struct disk_options *options, struct disk_cache **ret,
 		    struct error *err);
@@ -49,7 +56,8 @@ void disk_cache_store(struct disk_cache *disk, struct digest key,
 
 struct disk_counters {
 	uint64_t loaded, absent, bad, stored, failed; /* blocks */
-	uint64_t used; /* bytes, as far as this process knows */
+	uint64_t no_room; /* blocks not stored: full, or paused by a failure */
+	uint64_t used;	  /* bytes, as far as this process knows */
 };
 void disk_cache_counters(struct disk_cache *disk, struct disk_counters *ret);
 

@@ -20,13 +20,16 @@ struct source { /* what fills are asked of */
 	atomic_uint n_fills;
 	atomic_int failing; /* errno to fail with, or 0 */
 	atomic_bool held;   /* fills wait while it is set */
+	uint64_t order[20]; /* numbers of the first fills */
 };
 
 static int fill(void *arg, uint64_t number, void *data, size_t size)
 {
 	struct source *source = arg;
 
-	atomic_fetch_add(&source->n_fills, 1);
+	unsigned i = atomic_fetch_add(&source->n_fills, 1);
+	if (i < ARRAY_SIZE(source->order))
+		source->order[i] = number;
 	while (atomic_load(&source->held))
 		usleep(100);
 	int r = atomic_load(&source->failing);
@@ -204,9 +207,57 @@ static void test_overtaking(void)
 	atomic_store(&world.source.held, false);
 	while (atomic_load(&n_done) == 0)
 		usleep(10);
+	/* Only the one that had begun came before it. */
+	CHECK(world.source.order[0] == 19 || world.source.order[1] == 19);
 	block_cache_free(world.cache);
-	CHECK(atomic_load(&world.source.n_fills) == 20);
+	CHECK(atomic_load(&world.source.n_fills) <= 20);
 	pool_free(world.pool);
+}
+
+static void *let_go_soon(void *arg)
+{
+	struct source *source = arg;
+
+	usleep(100000);
+	atomic_store(&source->held, false);
+	return NULL;
+}
+
+/* Freeing waits for the fill that runs, not for all that were asked for. */
+static void test_ending(void)
+{
+	struct world world;
+	struct block_counters counters;
+	pthread_t thread;
+	open_world(&world, 1, 64 << 20, NULL);
+
+	atomic_store(&world.source.held, true);
+	for (uint64_t i = 0; i < 20; i++) {
+		struct block_request request =
+			request_of(&world, i, BLOCK_SIZE);
+		request.priority = POOL_BACKGROUND;
+		block_want(world.cache, &request, NULL);
+	}
+	while (atomic_load(&world.source.n_fills) == 0)
+		usleep(100);
+	/* What is being filled takes memory already. */
+	block_cache_counters(world.cache, &counters);
+	CHECK(counters.memory == BLOCK_SIZE);
+
+	CHECK(pthread_create(&thread, NULL, let_go_soon, &world.source) == 0);
+	close_world(&world);
+	CHECK(atomic_load(&world.source.n_fills) == 1);
+	pthread_join(thread, NULL);
+}
+
+static void cut_blocks(const char *path)
+{
+	AUTO_FREE char *command = NULL;
+
+	CHECK(asprintf(&command,
+		       "find %s -mindepth 2 -type f -exec truncate -s -1 {} +",
+		       path) > 0);
+	CHECK(system(command) == 0);
 }
 
 static void test_disk(void)
@@ -215,17 +266,22 @@ static void test_disk(void)
 	CHECK(asprintf(&path, "%s/cache", folder) > 0);
 	struct disk_options options = {.directory = path};
 
-	for (unsigned round = 0; round < 2; round++) {
+	/* Round 0 fills, 1 loads, 2 finds everything damaged, 3 loads. */
+	for (unsigned round = 0; round < 4; round++) {
+		unsigned n_filled = round % 2 ? 0 : 10;
+		if (round == 2)
+			cut_blocks(path);
 		struct world world;
 		AUTO(disk_cache) disk = NULL;
 		CHECK(disk_cache_open(&options, &disk, NULL) == 0);
 		open_world(&world, 2, 64 << 20, disk);
 		for (uint64_t i = 0; i < 10; i++)
 			get(&world, i, 100000, NULL);
-		CHECK(atomic_load(&world.source.n_fills) == (round ? 0 : 10));
+		CHECK(atomic_load(&world.source.n_fills) == n_filled);
 		struct block_counters counters;
 		block_cache_counters(world.cache, &counters);
-		CHECK(counters.disk_hits == (round ? 10 : 0));
+		CHECK(counters.disk_hits == 10 - n_filled);
+		CHECK(counters.disk_dropped == (round == 2 ? 10 : 0));
 		close_world(&world); /* waits for what is written behind */
 	}
 }
@@ -274,6 +330,7 @@ int main(void)
 	test_single_fill(-EIO);
 	test_budget();
 	test_overtaking();
+	test_ending();
 	test_disk();
 	test_crowd();
 	CHECK(asprintf(&command, "rm -r %s", folder) > 0);

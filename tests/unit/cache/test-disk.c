@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -192,6 +193,14 @@ static void test_refused(void)
 	CHECK(chmod(open_to_all, 0777) == 0);
 	CHECK(disk_cache_open(&options, &disk, &err) < 0);
 	CHECK(strstr(err.text, "chmod"));
+
+	CHECK(chmod(open_to_all, 0700) == 0);
+	if (chown(open_to_all, geteuid() + 1, (gid_t)-1) == 0) {
+		CHECK(disk_cache_open(&options, &disk, &err) == -EPERM);
+		CHECK(strstr(err.text, "another user"));
+	}
+	options.directory = "";
+	CHECK(disk_cache_open(&options, &disk, &err) < 0);
 	CHECK(!disk);
 }
 
@@ -204,8 +213,11 @@ static void test_gone(void)
 	CHECK(asprintf(&command, "rm -r %s/gone", folder) > 0);
 	CHECK(system(command) == 0);
 	CHECK(load(disk, 1) == 0);
-	store(disk, 1); /* has no place; must not fail */
-	CHECK(load(disk, 1) == 0);
+	store(disk, 1); /* makes it again */
+	CHECK(load(disk, 1) == 1);
+	disk_cache_close(disk);
+	disk = open_cache("gone");
+	CHECK(load(disk, 1) == 1);
 	disk_cache_close(disk);
 }
 
@@ -223,6 +235,88 @@ static void test_budget(void)
 	}
 	CHECK(kept == 2);
 	disk_cache_close(disk);
+}
+
+/* What earlier runs stored counts, too, once it has been found. */
+static void test_budget_of_old_cache(void)
+{
+	AUTO_FREE char *path = in_folder("old");
+	struct disk_options options = {.directory = path, .size = 100000};
+	struct disk_cache *disk = open_cache("old");
+	struct disk_counters counters;
+
+	for (unsigned i = 0; i < 16; i++)
+		store(disk, i);
+	disk_cache_close(disk);
+
+	disk = NULL;
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	for (unsigned i = 100; i < 164; i++)
+		store(disk, i);
+	disk_cache_counters(disk, &counters);
+	CHECK(counters.used >= (16 + counters.stored) * SIZE);
+	CHECK(counters.no_room == 64 - counters.stored);
+	store(disk, 200);
+	CHECK(load(disk, 200) == 0);
+	CHECK(load(disk, 15) == 1);
+	disk_cache_close(disk);
+}
+
+/* Files that a crash left, of a process that had our number. */
+static void test_left_behind(void)
+{
+	struct disk_cache *disk = open_cache("left");
+	struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+	char *paths[4];
+
+	store(disk, 0);
+	disk_cache_close(disk);
+	for (unsigned i = 0; i < ARRAY_SIZE(paths); i++) {
+		CHECK(asprintf(&paths[i], "%s/left/00/.%ld.%u", folder,
+			       (long)getpid(), i) > 0);
+		CHECK(close(creat(paths[i], 0600)) == 0);
+		CHECK(utimensat(AT_FDCWD, paths[i], long_ago, 0) == 0);
+	}
+	disk = open_cache("left");
+	store(disk, 16); /* in the same folder */
+	CHECK(load(disk, 16) == 1);
+	disk_cache_close(disk);
+	for (unsigned i = 0; i < ARRAY_SIZE(paths); i++) {
+		CHECK(access(paths[i], F_OK) < 0);
+		free(paths[i]);
+	}
+}
+
+struct opening {
+	pthread_barrier_t start;
+	char name[16];
+};
+
+static void *open_and_close(void *arg)
+{
+	struct opening *opening = arg;
+
+	pthread_barrier_wait(&opening->start);
+	disk_cache_close(open_cache(opening->name));
+	return NULL;
+}
+
+/* Several that open a new cache at once all find it good. */
+static void test_opened_at_once(void)
+{
+	pthread_t threads[4];
+	struct opening opening;
+
+	pthread_barrier_init(&opening.start, NULL, ARRAY_SIZE(threads));
+	for (unsigned round = 0; round < 200; round++) {
+		snprintf(opening.name, sizeof(opening.name), "once%u", round);
+		for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
+			CHECK(pthread_create(&threads[i], NULL, open_and_close,
+					     &opening) == 0);
+		for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
+			pthread_join(threads[i], NULL);
+	}
+	pthread_barrier_destroy(&opening.start);
 }
 
 /* A full file system: storing stops by itself, loading goes on. */
@@ -259,6 +353,9 @@ int main(void)
 	test_refused();
 	test_gone();
 	test_budget();
+	test_budget_of_old_cache();
+	test_left_behind();
+	test_opened_at_once();
 	test_full();
 	CHECK(asprintf(&command, "rm -r %s", folder) > 0);
 	CHECK(system(command) == 0);
