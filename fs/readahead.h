@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define READAHEAD_KB 4096
+#define READAHEAD_KB 8192
 
 /*
  * Raises the readahead of a mount to READAHEAD_KB, which only root may do. path

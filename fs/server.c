@@ -17,7 +17,7 @@
  * that there is. */
 static uint64_t choose_window(const struct merge_options *options)
 {
-	uint64_t blocks = 2 * (uint64_t)options->threads;
+	uint64_t blocks = 16;
 
 	if (blocks < 4)
 		blocks = 4;

@@ -26,7 +26,7 @@ struct filler {
  * least a tile of the widest dtype; so they stay in a core's own cache.
  */
 #define WINDOWS_SIZE ((size_t)1 << 20)
-#define WINDOW_MOST ((size_t)128 << 10)
+#define WINDOW_MOST ((size_t)256 << 10)
 #define WINDOW_LEAST ((size_t)TILE * 8)
 
 struct engine {

@@ -12,6 +12,7 @@
 
 #include "cache/block.h"
 #include "merge/engine/engine.h"
+#include "merge/engine/node.h"
 #include "merge/engine/plan.h"
 #include "merge/output/image.h"
 #include "merge/output/image_private.h"
@@ -282,24 +283,39 @@ int image_read_sync(const struct image *image, struct engine *engine,
 	return sync.r;
 }
 
+static void fetch_ahead(struct engine *engine, const struct step *step)
+{
+	struct block_request request;
+
+	if (step->extent->kind != EXTENT_TENSOR)
+		return;
+	engine_request(engine, step->extent->tensor, step->within / BLOCK_SIZE,
+		       &request);
+	request.priority = POOL_BACKGROUND;
+	block_want(engine_cache(engine), &request, NULL);
+}
+
 void image_prefetch(const struct image *image, struct engine *engine,
 		    uint32_t entry, uint64_t offset, uint64_t size)
 {
 	const struct extents *extents = image_extents(image, entry);
+	struct step step = {0};
 	if (offset >= extents->size)
 		return;
 
 	uint64_t end = offset + min_u64(size, extents->size - offset);
-	while (offset < end) {
-		struct step step = step_at(extents, offset,
-					   min_u64(end - offset, BLOCK_SIZE));
-		if (step.extent->kind == EXTENT_TENSOR) {
-			struct block_request request;
-			engine_request(engine, step.extent->tensor,
-				       step.within / BLOCK_SIZE, &request);
-			request.priority = POOL_BACKGROUND;
-			block_want(engine_cache(engine), &request, NULL);
-		}
-		offset += step.size;
+	for (; offset < end; offset += step.size) {
+		step = step_at(extents, offset,
+			       min_u64(end - offset, BLOCK_SIZE));
+		fetch_ahead(engine, &step);
+	}
+
+	/* A tensor that must be scanned first is begun while the one before it
+	 * is read. */
+	const struct extent *next = step.extent + 1;
+	if (step.extent && next < extents->items + extents->n &&
+	    next->kind == EXTENT_TENSOR && next->tensor->node->facts) {
+		step = (struct step){.extent = next};
+		fetch_ahead(engine, &step);
 	}
 }

@@ -22,7 +22,7 @@
 #define FILE_NAME "file"
 #define FILE_INO 2
 #define FOREVER 1e9
-#define READAHEAD_KIB 4096
+#define READAHEAD_KIB 8192
 
 struct null {
 	uint64_t size;
