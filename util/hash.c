@@ -59,25 +59,30 @@ void hasher_string(struct hasher *hasher, const char *text)
 	update(hasher, text ? 's' : 'n', text, text ? strlen(text) : 0);
 }
 
-void hasher_u64(struct hasher *hasher, uint64_t value)
+static void update_u64(struct hasher *hasher, char tag, uint64_t value)
 {
 	unsigned char bytes[8];
 	for (unsigned i = 0; i < 8; i++)
 		bytes[i] = (unsigned char)(value >> (8 * i));
-	update(hasher, 'u', bytes, sizeof(bytes));
+	update(hasher, tag, bytes, sizeof(bytes));
+}
+
+void hasher_u64(struct hasher *hasher, uint64_t value)
+{
+	update_u64(hasher, 'u', value);
 }
 
 void hasher_f64(struct hasher *hasher, double value)
 {
 	uint64_t bits;
 	memcpy(&bits, &value, sizeof(bits));
-	hasher_u64(hasher, bits);
+	update_u64(hasher, 'f', bits);
 }
 
 void hasher_digest(struct hasher *hasher, struct digest value)
 {
-	hasher_u64(hasher, value.high);
-	hasher_u64(hasher, value.low);
+	update_u64(hasher, 'd', value.high);
+	update_u64(hasher, 'd', value.low);
 }
 
 struct digest hasher_finish(const struct hasher *hasher)

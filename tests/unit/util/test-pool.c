@@ -45,7 +45,7 @@ static void test_priorities(void)
 		pool_submit(pool, &notes[i].task,
 			    background ? POOL_BACKGROUND : POOL_FOREGROUND);
 		/* The worker must have taken the first before others come. */
-		for (int spin = 0; i == 0 && spin < 100000; spin++)
+		for (int spin = 0; i == 0 && spin < 1000; spin++)
 			sched_yield();
 	}
 	atomic_store(&blocked, 0);
