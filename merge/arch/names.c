@@ -37,7 +37,8 @@ bool arch_split(const char *name, size_t *ret_prefix, uint64_t *ret_layer,
 	return false;
 }
 
-char *arch_renumber(const char *name, uint64_t layer)
+/* The name with other text in place of its number; a loose name is copied. */
+static char *replace_number(const char *name, const char *text)
 {
 	size_t prefix;
 	uint64_t number;
@@ -45,23 +46,22 @@ char *arch_renumber(const char *name, uint64_t layer)
 	if (!arch_split(name, &prefix, &number, &rest))
 		return strdup(name);
 
-	char *text = NULL;
-	int r = asprintf(&text, "%.*s%llu%s", (int)prefix, name,
-			 (unsigned long long)layer, rest);
-	return r < 0 ? NULL : text;
+	char *replaced = NULL;
+	int r = asprintf(&replaced, "%.*s%s%s", (int)prefix, name, text, rest);
+	return r < 0 ? NULL : replaced;
+}
+
+char *arch_renumber(const char *name, uint64_t layer)
+{
+	char number[24];
+
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)layer);
+	return replace_number(name, number);
 }
 
 char *arch_template(const char *name)
 {
-	size_t prefix;
-	uint64_t number;
-	const char *rest;
-	if (!arch_split(name, &prefix, &number, &rest))
-		return strdup(name);
-
-	char *text = NULL;
-	int r = asprintf(&text, "%.*sN%s", (int)prefix, name, rest);
-	return r < 0 ? NULL : text;
+	return replace_number(name, "N");
 }
 
 /*
