@@ -36,6 +36,8 @@ struct engine {
 	size_t room; /* floats per thread: a tile for results, and scratch */
 	unsigned n_windows; /* per thread */
 	size_t window_size;
+	unsigned n_rows;    /* row windows per thread */
+	size_t row_room;    /* floats of each */
 	pthread_key_t desk; /* struct desk of each thread */
 	atomic_uint_fast64_t n_scans;
 };
@@ -43,15 +45,28 @@ struct engine {
 /* What a thread keeps between blocks; everything in one allocation. */
 struct desk {
 	float *tile;		 /* for results; scratch follows */
+	struct row_window *rows; /* (n_rows,) */
 	struct window windows[]; /* (n_windows,) */
 };
 
-static size_t desk_size(const struct engine *engine)
+/* Bytes of the desk's own head, before all that floats lie in. */
+static size_t desk_head(const struct engine *engine)
 {
 	return round_up(sizeof(struct desk) +
-				engine->n_windows * sizeof(struct window),
-			64) +
-	       round_up(engine->room * sizeof(float), 64) +
+				engine->n_windows * sizeof(struct window) +
+				engine->n_rows * sizeof(struct row_window),
+			64);
+}
+
+static size_t float_room(size_t n)
+{
+	return round_up(n * sizeof(float), 64);
+}
+
+static size_t desk_size(const struct engine *engine)
+{
+	return desk_head(engine) + float_room(engine->room) +
+	       engine->n_rows * float_room(engine->row_room) +
 	       engine->n_windows * engine->window_size;
 }
 
@@ -71,10 +86,17 @@ static struct desk *desk_new(const struct engine *engine)
 	if (!desk)
 		return NULL;
 
-	room += round_up(
-		sizeof(*desk) + engine->n_windows * sizeof(struct window), 64);
+	desk->rows = (struct row_window *)(void *)(desk->windows +
+						   engine->n_windows);
+	room += desk_head(engine);
 	desk->tile = (float *)(void *)room;
-	room += round_up(engine->room * sizeof(float), 64);
+	room += float_room(engine->room);
+	for (unsigned i = 0; i < engine->n_rows; i++) {
+		desk->rows[i] = (struct row_window){
+			.data = (float *)(void *)room,
+		};
+		room += float_room(engine->row_room);
+	}
 	for (unsigned i = 0; i < engine->n_windows; i++) {
 		desk->windows[i] = (struct window){.data = room};
 		room += engine->window_size;
@@ -107,6 +129,7 @@ static int thread_eval(void *arg, struct eval *ret)
 		.isa = engine->options.isa,
 		.scratch = desk->tile + TILE,
 		.windows = desk->windows,
+		.rows = desk->rows,
 		.window_size = engine->window_size,
 	};
 	return 0;
@@ -201,14 +224,20 @@ uint64_t engine_scans(const struct engine *engine)
 	return atomic_load(&engine->n_scans);
 }
 
+static void lay_out_desk(struct engine *engine, const struct plan *plan)
+{
+	engine->room = TILE + plan->scratch;
+	engine->n_windows = plan->n_leaves;
+	engine->window_size = window_size(plan->n_leaves);
+	engine->n_rows = plan->n_rows;
+	engine->row_room = plan->row_room;
+}
+
 size_t engine_thread_size(const struct plan *plan)
 {
-	struct engine engine = {
-		.room = TILE + plan->scratch,
-		.n_windows = plan->n_leaves,
-		.window_size = window_size(plan->n_leaves),
-	};
+	struct engine engine = {};
 
+	lay_out_desk(&engine, plan);
 	return desk_size(&engine);
 }
 
@@ -226,9 +255,7 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 	engine->options = *options;
 	if (!engine->options.isa)
 		engine->options.isa = isa_best();
-	engine->room = TILE + plan->scratch;
-	engine->n_windows = plan->n_leaves;
-	engine->window_size = window_size(plan->n_leaves);
+	lay_out_desk(engine, plan);
 	engine->scanner = (struct facts_scanner){
 		.pool = options->pool,
 		.disk = options->disk,

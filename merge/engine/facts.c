@@ -64,8 +64,11 @@ struct wave {
 	const struct facts_scanner *scanner;
 	const struct node *node;
 	unsigned pass;
-	uint64_t first;	      /* piece */
-	unsigned char *parts; /* (pieces of the wave, facts->size) */
+	uint64_t size;	/* elements of a piece */
+	uint64_t first; /* piece */
+	size_t part_size;
+	unsigned char *parts; /* (pieces of the wave, part_size) */
+	void *sum;
 	atomic_int failed;
 };
 
@@ -77,12 +80,20 @@ static int scan_piece(struct wave *wave, uint64_t piece, void *part)
 	if (r < 0)
 		return r;
 
-	uint64_t begin = piece * FACTS_PIECE;
-	uint64_t end = min_u64(begin + FACTS_PIECE, node->count);
-	for (uint64_t at = begin; at < end; at += TILE) {
+	struct method_scan scan = {
+		.pass = wave->pass,
+		.facts = node->facts->data,
+		.piece = piece * wave->size,
+		.part = part,
+		.sum = wave->sum,
+	};
+	uint64_t end = min_u64(scan.piece + wave->size, node->count);
+	memset(part, 0, wave->part_size);
+	for (uint64_t at = scan.piece; at < end; at += node->unit) {
 		struct eval eval = fresh;
-		r = node->type->scan(node, &eval, wave->pass, node->facts->data,
-				     part, at, min_u64(TILE, end - at));
+		scan.first = at;
+		scan.n = min_u64(node->unit, end - at);
+		r = node->type->scan(node, &eval, &scan);
 		if (r < 0)
 			return r;
 	}
@@ -95,8 +106,8 @@ static void wave_body(void *arg, size_t i)
 	if (atomic_load_explicit(&wave->failed, memory_order_relaxed))
 		return;
 
-	size_t size = wave->node->facts->size;
-	int r = scan_piece(wave, wave->first + i, wave->parts + i * size);
+	int r = scan_piece(wave, wave->first + i,
+			   wave->parts + i * wave->part_size);
 	if (r < 0)
 		atomic_store(&wave->failed, r);
 }
@@ -115,7 +126,6 @@ static int run_wave(struct wave *wave, size_t n_pieces)
 	struct facts *facts = wave->node->facts;
 	struct pool_loop *loop = NULL;
 
-	memset(wave->parts, 0, n_pieces * facts->size);
 	int r = pool_loop_new(wave->scanner->pool, n_pieces, wave_body, wave,
 			      &loop);
 	if (r < 0)
@@ -127,41 +137,66 @@ static int run_wave(struct wave *wave, size_t n_pieces)
 
 	r = atomic_load(&wave->failed);
 	for (size_t i = 0; r == 0 && i < n_pieces; i++)
-		wave->node->type->fold(wave->node, wave->pass, facts->data,
-				       wave->parts + i * facts->size);
+		wave->node->type->fold(wave->node, wave->sum,
+				       wave->parts + i * wave->part_size,
+				       wave->pass, facts->data);
 	return r;
 }
 
-static int run_passes(const struct facts_scanner *scanner,
-		      const struct node *node)
+/* Elements of a piece: whole units, about PIECE. */
+static uint64_t piece_size(const struct node *node)
+{
+	return node->unit < PIECE ? PIECE / node->unit * node->unit
+				  : node->unit;
+}
+
+/* *ret_next: the pass that must follow, 0 if none. */
+static int run_pass(const struct facts_scanner *scanner,
+		    const struct node *node, unsigned pass, unsigned *ret_next)
 {
 	struct facts *facts = node->facts;
-	uint64_t n_pieces = (node->count + FACTS_PIECE - 1) / FACTS_PIECE;
-	uint64_t n_wave = WAVE_SIZE / facts->size;
+	struct method_sizes sizes = node->type->sizes(node, pass);
+	struct wave wave = {
+		.scanner = scanner,
+		.node = node,
+		.pass = pass,
+		.size = piece_size(node),
+		.part_size = round_up(sizes.part + 1, 64),
+	};
+	uint64_t n_pieces = (node->count + wave.size - 1) / wave.size;
+	uint64_t n_wave = WAVE_SIZE / wave.part_size;
 	if (n_wave < 2 * pool_threads(scanner->pool))
 		n_wave = 2 * pool_threads(scanner->pool);
 	if (n_wave > n_pieces)
 		n_wave = n_pieces;
 
-	AUTO_FREE unsigned char *parts = calloc(n_wave + 1, facts->size);
-	if (!parts)
+	AUTO_FREE unsigned char *parts =
+		aligned_alloc(64, (n_wave + 1) * wave.part_size);
+	AUTO_FREE void *sum = calloc(1, sizes.sum + 1);
+	if (!parts || !sum)
 		return -ENOMEM;
-	memset(facts->data, 0, facts->size);
-	for (unsigned pass = 0; pass < node->type->n_passes(node); pass++) {
-		for (uint64_t at = 0; at < n_pieces; at += n_wave) {
-			struct wave wave = {
-				.scanner = scanner,
-				.node = node,
-				.pass = pass,
-				.first = at,
-				.parts = parts,
-			};
-			int r = run_wave(&wave, min_u64(n_wave, n_pieces - at));
-			if (r < 0)
-				return r;
-		}
-		node->type->settle(node, pass, facts->data);
+	wave.parts = parts;
+	wave.sum = sum;
+	for (; wave.first < n_pieces; wave.first += n_wave) {
+		int r = run_wave(&wave, min_u64(n_wave, n_pieces - wave.first));
+		if (r < 0)
+			return r;
 	}
+	*ret_next = node->type->settle(node, pass, facts->data, sum);
+	return 0;
+}
+
+static int run_passes(const struct facts_scanner *scanner,
+		      const struct node *node)
+{
+	unsigned pass = 0;
+
+	memset(node->facts->data, 0, node->facts->size);
+	do {
+		int r = run_pass(scanner, node, pass, &pass);
+		if (r < 0)
+			return r;
+	} while (pass > 0);
 	return node_check(node);
 }
 
@@ -169,7 +204,17 @@ static struct digest facts_key(const struct node *node)
 {
 	struct digest key = node->digest;
 
-	return digest_of(&key, sizeof(key), FACTS_PIECE);
+	return digest_of(&key, sizeof(key), PIECE);
+}
+
+static int find_on_disk(const struct facts_scanner *scanner,
+			const struct node *node)
+{
+	struct facts *facts = node->facts;
+
+	return scanner->disk ? disk_cache_load(scanner->disk, facts_key(node),
+					       facts->data, facts->size)
+			     : -ENOENT;
 }
 
 /* Led by one thread at a time. */
@@ -177,18 +222,16 @@ static int find_or_scan(const struct facts_scanner *scanner,
 			const struct node *node)
 {
 	struct facts *facts = node->facts;
-	struct digest key = facts_key(node);
 
-	if (scanner->disk &&
-	    disk_cache_load(scanner->disk, key, facts->data, facts->size) == 0)
+	if (find_on_disk(scanner, node) == 0)
 		return 0;
-
 	int r = run_passes(scanner, node);
 	if (r < 0)
 		return r;
 	scanner->scanned(scanner->arg);
 	if (scanner->disk)
-		disk_cache_store(scanner->disk, key, facts->data, facts->size);
+		disk_cache_store(scanner->disk, facts_key(node), facts->data,
+				 facts->size);
 	return 0;
 }
 

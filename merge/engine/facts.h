@@ -3,7 +3,7 @@
  *
  * The first thread that needs them leads the scan; every further one that needs
  * them helps until they are known, and idle workers of the pool help too. The
- * tensor is cut into pieces of FACTS_PIECE elements whose parts are folded in
+ * tensor is cut into pieces (PIECE of method.h) whose parts are folded in
  * order, so the result does not depend on who scanned what. A failed scan is
  * reported to everyone who waited, then forgotten.
  *
@@ -16,8 +16,6 @@
 #include <stdint.h>
 
 #include "util/macros.h"
-
-#define FACTS_PIECE ((uint64_t)1 << 18) /* elements, a multiple of TILE */
 
 struct disk_cache;
 struct eval;

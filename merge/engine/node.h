@@ -6,13 +6,17 @@
  * and owned by a plan. Two things may be asked of a node:
  *
  *   eval  elements [first, first + n), any range, on any thread;
- *   scan  one pass over the whole tensor for *facts* (whole-tensor scalars such
- *         as dot products), after which eval can be asked. engine.h does the
+ *   scan  a pass over the whole tensor for *facts* (whole-tensor scalars such
+ *         as dot products), after which eval can be asked. facts.h does the
  *         passes; facts are small plain bytes and are cached.
+ *
+ * A node that needs whole rows of its inputs has a unit of some rows; what a
+ * thread has computed of it stays with the thread until it asks for another.
  */
 #ifndef MERGE_ENGINE_NODE_H
 #define MERGE_ENGINE_NODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +27,7 @@
 #include "util/hash.h"
 #include "util/macros.h"
 
+struct error;
 struct node;
 struct tensor;
 
@@ -33,6 +38,13 @@ struct window {
 	unsigned char *data;	     /* (eval.window_size,) */
 };
 
+/* The unit of a node by rows that a thread has computed. */
+struct row_window {
+	const struct node *node; /* NULL: empty */
+	uint64_t first, n;	 /* elements */
+	float *data;		 /* (plan.row_room,) */
+};
+
 /*
  * What one thread needs to evaluate. Every leaf of an expression has a window
  * of its own, in the order in which evaluation comes to the leaves, so that
@@ -40,27 +52,29 @@ struct window {
  */
 struct eval {
 	const struct isa *isa;
-	float *scratch;		/* room for the tiles of nodes further down */
-	struct window *windows; /* of the leaves yet to come */
-	size_t window_size;	/* bytes, at least a tile of any dtype */
+	float *scratch;		 /* room for the tiles of nodes further down */
+	struct window *windows;	 /* of the leaves yet to come */
+	struct row_window *rows; /* of the nodes by rows yet to come */
+	size_t window_size;	 /* bytes, at least a tile of any dtype */
 };
 
 struct node_type {
 	const char *name;
 
-	/* Elements, at most a tile, that do not cross a tile boundary. */
+	/* Any elements, at most a tile. */
 	int (*eval)(const struct node *node, struct eval *eval, uint64_t first,
 		    size_t n, float *out);
 
 	/* Facts, as in method.h; all NULL without. scan evaluates the inputs
-	 * for one tile. */
-	unsigned (*n_passes)(const struct node *node);
+	 * for one unit, of which scan->first and scan->n tell. */
 	size_t (*facts_size)(const struct node *node);
-	int (*scan)(const struct node *node, struct eval *eval, unsigned pass,
-		    const void *facts, void *part, uint64_t first, size_t n);
-	void (*fold)(const struct node *node, unsigned pass, void *facts,
-		     const void *part);
-	void (*settle)(const struct node *node, unsigned pass, void *facts);
+	struct method_sizes (*sizes)(const struct node *node, unsigned pass);
+	int (*scan)(const struct node *node, struct eval *eval,
+		    struct method_scan *scan);
+	void (*fold)(const struct node *node, void *sum, const void *part,
+		     unsigned pass, const void *facts);
+	unsigned (*settle)(const struct node *node, unsigned pass, void *facts,
+			   const void *sum);
 
 	/* Leaves only; for inner nodes the inputs are asked: 0 if the source is
 	 * still what it was. */
@@ -77,11 +91,14 @@ struct node {
 		*dtype; /* what the values are stored as by default */
 	struct shape shape;
 	uint64_t count;	      /* elements */
+	uint64_t unit;	      /* elements that are scanned at once */
 	struct digest digest; /* of the expression and all it depends on */
 	unsigned n_inputs;
 	struct node **inputs; /* (n_inputs,) borrowed from the plan */
 	size_t scratch;	   /* floats that eval and scan use, inputs included */
 	unsigned n_leaves; /* stored tensors below, repeated ones included */
+	unsigned n_rows;   /* nodes by rows, this one included */
+	size_t row_room;   /* the largest unit of those, or 0 */
 	struct facts *facts; /* owned; NULL for nodes without */
 };
 
@@ -90,17 +107,27 @@ int node_stored(const struct tensor *tensor, struct node **ret);
 
 /*
  * A method applied to inputs of one shape. values: (n_params, n_inputs) as in
- * method_args, copied. base: index of the base among the inputs or -1.
+ * method_args, copied. base: index of the base among the inputs or -1. streams:
+ * (n_inputs,) for a random method, copied.
  */
-int node_merge(const struct method *method, struct node *const *inputs,
-	       unsigned n_inputs, int base, const double *values,
-	       struct node **ret);
+struct merge_terms {
+	const struct method *method;
+	struct node *const *inputs;
+	unsigned n_inputs;
+	int base;
+	const double *values;
+	const struct method_stream *streams;
+};
+int node_merge(const struct merge_terms *terms, struct node **ret);
 void node_free(struct node *node);
 DEFINE_AUTO(node, node_free);
 
-/* Why a merge with such parameters makes no sense: a clause for people, or NULL
- * if it does. */
-const char *node_refuses(const struct node *node);
+/* Do the parameters of a merge make sense? A clause for people if not. */
+int node_check_terms(const struct node *node, struct error *err);
+
+/* Method and arguments of a merge, or NULL. */
+const struct method *node_method(const struct node *node,
+				 const struct method_args **ret_args);
 
 /* Asks every leaf below; -ESTALE when a source has changed. */
 int node_check(const struct node *node);

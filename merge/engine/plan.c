@@ -370,6 +370,7 @@ int plan_new(const struct recipe_file *recipe_file,
 	struct planner planner = {
 		.plan = plan,
 		.recipe = plan->recipe,
+		.seed = options->seed,
 		.err = err,
 	};
 	int r = plan_all(&planner, options);

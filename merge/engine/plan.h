@@ -75,6 +75,8 @@ struct plan {
 	size_t n_nodes;
 	size_t scratch;	   /* floats that one thread needs for any tensor */
 	unsigned n_leaves; /* the most that any tensor's expression has */
+	unsigned n_rows;   /* likewise, see node.h */
+	size_t row_room;   /* likewise */
 };
 
 struct plan_options {

@@ -146,6 +146,19 @@ static int note(struct planner *planner, const struct job *job,
 	return r < 0 ? no_memory(planner) : 0;
 }
 
+/* What a thread needs for any tensor, it needs for this one. */
+static void make_room(struct plan *plan, const struct node *node)
+{
+	if (node->scratch > plan->scratch)
+		plan->scratch = node->scratch;
+	if (node->n_leaves > plan->n_leaves)
+		plan->n_leaves = node->n_leaves;
+	if (node->n_rows > plan->n_rows)
+		plan->n_rows = node->n_rows;
+	if (node->row_room > plan->row_room)
+		plan->row_room = node->row_room;
+}
+
 static int emit(struct planner *planner, const struct job *job,
 		struct node *node, const char *how)
 {
@@ -180,10 +193,7 @@ static int emit(struct planner *planner, const struct job *job,
 				    : node->count * (dtype->bits / 8);
 	if (tensor->copy && how != tensor_carried)
 		tensor->how = tensor_copied;
-	if (node->scratch > plan->scratch)
-		plan->scratch = node->scratch;
-	if (node->n_leaves > plan->n_leaves)
-		plan->n_leaves = node->n_leaves;
+	make_room(plan, node);
 	return 0;
 }
 
@@ -372,53 +382,96 @@ static size_t count_params(const struct method *method)
 	return n;
 }
 
-static int merge_present(struct planner *planner, const struct job *job,
-			 struct node **inputs, double *values)
+/* A stream of numbers for each input that is there: another for every tensor of
+ * the output and every place in the slice. */
+static int find_streams(struct planner *planner, const struct job *job,
+			struct method_stream *streams)
 {
-	const struct slice_plan *slice = job->slice;
-	const struct recipe *recipe = planner->recipe;
-	unsigned n = 0;
-	int base = -1;
+	struct hasher *hasher = hasher_new("mkfs-mount stream 1");
+	if (!hasher)
+		return no_memory(planner);
+	hasher_u64(hasher, planner->seed);
+	hasher_string(hasher, job->name);
+	struct digest tensor = hasher_finish(hasher);
+	hasher_free(hasher);
 
-	for (unsigned i = 0; i < slice->n_inputs; i++) {
+	unsigned n = 0;
+	for (unsigned i = 0; i < job->slice->n_inputs; i++) {
+		struct digest own = digest_of(&tensor, sizeof(tensor), i);
+		if (job->inputs[i].tensor)
+			streams[n++] = (struct method_stream){
+				.key = own.high,
+				.nonce = own.low,
+			};
+	}
+	return 0;
+}
+
+/* Of the inputs that are there: their nodes, and which is the base. */
+static int find_nodes(struct planner *planner, const struct job *job,
+		      struct node **inputs, int *ret_base)
+{
+	unsigned n = 0;
+
+	*ret_base = -1;
+	for (unsigned i = 0; i < job->slice->n_inputs; i++) {
 		if (!job->inputs[i].tensor)
 			continue;
-		if ((int)i == slice->base)
-			base = (int)n;
+		if ((int)i == job->slice->base)
+			*ret_base = (int)n;
 		int r = stored(planner, job->inputs[i].tensor, &inputs[n++]);
 		if (r < 0)
 			return r;
 	}
-	int r = param_values(planner, job, values);
-	if (r < 0)
-		return r;
+	return 0;
+}
 
+static int merge_terms(struct planner *planner, const struct job *job,
+		       const struct merge_terms *terms)
+{
 	struct node *node = NULL;
-	r = node_merge(recipe->method, inputs, n, base, values, &node);
-	if (r < 0)
+	if (node_merge(terms, &node) < 0)
 		return no_memory(planner);
-	const char *why = node_refuses(node);
-	if (why) {
+
+	int r = node_check_terms(node, planner->err);
+	if (r < 0) {
 		node_free(node);
-		return error_set(planner->err, -EINVAL, "%s:%u: tensor %s: %s",
-				 recipe->path, slice->slice->line, job->name,
-				 why);
+		return error_prefix(planner->err, r, "%s:%u: tensor %s",
+				    planner->recipe->path,
+				    job->slice->slice->line, job->name);
 	}
 	r = intern(planner, node, &node);
-	return r < 0 ? r : emit(planner, job, node, recipe->method->name);
+	return r < 0 ? r : emit(planner, job, node, terms->method->name);
 }
 
 static int merge_job(struct planner *planner, const struct job *job)
 {
 	const struct method *method = planner->recipe->method;
-	size_t n_values = count_params(method) * job->n_present;
-	AUTO_FREE double *values = calloc(n_values + 1, sizeof(*values));
-	AUTO_FREE struct node **inputs =
-		calloc(job->n_present, sizeof(*inputs));
-	if (!values || !inputs)
+	unsigned n = job->n_present;
+	AUTO_FREE double *values =
+		calloc(count_params(method) * n + 1, sizeof(*values));
+	AUTO_FREE struct node **inputs = calloc(n, sizeof(*inputs));
+	AUTO_FREE struct method_stream *streams = calloc(n, sizeof(*streams));
+	if (!values || !inputs || !streams)
 		return no_memory(planner);
 
-	return merge_present(planner, job, inputs, values);
+	int base = -1;
+	int r = find_nodes(planner, job, inputs, &base);
+	if (r == 0)
+		r = param_values(planner, job, values);
+	if (r == 0)
+		r = find_streams(planner, job, streams);
+	if (r < 0)
+		return r;
+	struct merge_terms terms = {
+		.method = method,
+		.inputs = inputs,
+		.n_inputs = n,
+		.base = base,
+		.values = values,
+		.streams = streams,
+	};
+	return merge_terms(planner, job, &terms);
 }
 
 /* Decides between merging and carrying. */
@@ -448,6 +501,8 @@ static int plan_job(struct planner *planner, const struct job *job)
 	unsigned counted = job->n_present;
 	if (method->base == BASE_OPTIONAL && has_base)
 		counted--;
+	if (method->of_any_inputs)
+		return merge_job(planner, job);
 	if (method->base == BASE_REQUIRED && !has_base)
 		return carry(planner, job, "not in the base, copied from");
 	if (counted < method->min_inputs)

@@ -17,6 +17,7 @@ struct known_node; /* a node by its digest */
 struct planner {
 	struct plan *plan;
 	const struct recipe *recipe;
+	uint64_t seed; /* of the random methods */
 	struct models models;
 	struct claim *claims;	       /* hash table by name; owned */
 	struct known_node *known;      /* hash table by digest; owned */

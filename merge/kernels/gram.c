@@ -93,7 +93,7 @@ static void pair(const float *x, const float *y, size_t n, double *xx_sum,
 	*yy_sum += fold(&yy);
 }
 
-void gram_add(double *gram, const float *const *in, unsigned k, size_t n)
+void gram_add(double *gram, float *const *in, unsigned k, size_t n)
 {
 	for (unsigned i = 0; i < k; i += 2) {
 		double *row = gram + gram_index(k, i, 0);

@@ -28,6 +28,6 @@ static inline size_t gram_index(unsigned k, unsigned i, unsigned j)
 }
 
 /* Adds the dot products of a tile, rows in[0] to in[k - 1] of n floats. */
-void gram_add(double *gram, const float *const *in, unsigned k, size_t n);
+void gram_add(double *gram, float *const *in, unsigned k, size_t n);
 
 #endif

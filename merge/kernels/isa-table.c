@@ -3,7 +3,6 @@
 #include "merge/kernels/convert.h"
 #include "merge/methods/method.h"
 
-#define PLANNED(name)
 #define METHOD(name) extern const struct method ISA_NAME(method_##name);
 #include "merge/methods/methods.def"
 #undef METHOD

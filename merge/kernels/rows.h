@@ -29,6 +29,22 @@ static inline void row_add_fused2(float *restrict out, const float *restrict x,
 	}
 }
 
+/* out = x + out. */
+static inline void row_add(float *restrict out, const float *restrict x,
+			   size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = x[i] + out[i];
+}
+
+/* out = out - x. */
+static inline void row_subtract(float *restrict out, const float *restrict x,
+				size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = out[i] - x[i];
+}
+
 /* out = out * factor. */
 static inline void row_multiply(float *out, float factor, size_t n)
 {

@@ -1,9 +1,11 @@
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #include "merge/kernels/isa.h"
 #include "merge/kernels/rows.h"
 #include "merge/methods/method.h"
+#include "util/error.h"
 
 enum {
 	WEIGHT,
@@ -50,18 +52,18 @@ static float sum_weights(const struct method_args *args)
 	return sum;
 }
 
-static const char *linear_refuses(const struct method_args *args)
+static int linear_check(const struct method_args *args, struct error *err)
 {
-	if (arg_shared(args, NORMALIZE) && sum_weights(args) == 0)
-		return "the weights sum to zero, so dividing by their sum "
-		       "makes "
-		       "no sense; set normalize: false or other weights";
-	return NULL;
+	if (!arg_shared(args, NORMALIZE) || sum_weights(args) != 0)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "the weights sum to zero, so dividing by their sum "
+			 "makes no sense; set normalize: false or other "
+			 "weights");
 }
 
-static void linear_blend(float *out, const float *const *in, uint64_t first,
-			 size_t n, const struct method_args *args,
-			 const void *facts)
+static void linear_blend(float *out, float *const *in, uint64_t first, size_t n,
+			 const struct method_args *args, const void *facts)
 {
 	unsigned i = 0;
 	(void)first;
@@ -82,9 +84,10 @@ const struct method ISA_NAME(method_linear) = {
 	.title = "Linear",
 	.url = "https://arxiv.org/abs/2203.05482",
 	.summary = "weighted sum or mean of the models",
+	.formula = "sum w_i x_i (/ sum w_i)",
 	.min_inputs = 1,
 	.params = params,
-	.refuses = linear_refuses,
+	.check = linear_check,
 	.copies = linear_copies,
 	.blend = linear_blend,
 };

@@ -3,8 +3,8 @@
  *
  * It cannot fail, allocate, read files or log; everything that can be wrong
  * with a recipe is judged from the declaration before any function is called.
- * methods.def is the list, of planned methods too; the recipe checker, --help,
- * the docs' test and the law tests walk it.
+ * methods.def is the list; the recipe checker, --help, the docs' test and the
+ * law tests walk it.
  *
  * Words: the *inputs* of a merge are the tensors of the models that have it, in
  * the recipe's order. One of them may be the *base*. A *task vector* is an
@@ -16,6 +16,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Elements that a pass over a tensor scans into one part; of a method by rows
+ * as many whole rows. */
+#define PIECE ((uint64_t)1 << 18)
+
+/* Longer rows are refused for methods by rows: a thread holds one of each
+ * input. */
+#define ROW_MOST ((uint64_t)1 << 20)
+
+/* More inputs are refused, so that what is kept of each has room on a stack. */
+#define INPUTS_MOST 128
 
 enum param_type {
 	PARAM_FLOAT,
@@ -39,6 +50,11 @@ enum method_base {
 	BASE_REQUIRED,
 };
 
+/* Where a random method draws the numbers of one input from. */
+struct method_stream {
+	uint64_t key, nonce;
+};
+
 struct method_args {
 	unsigned n_inputs;
 	int base; /* index of the base among the inputs, or -1 */
@@ -47,8 +63,11 @@ struct method_args {
 	 * has the same value for every input.
 	 */
 	const double *values;
-	uint64_t count; /* elements of the tensor */
-	uint64_t row;	/* length of its last dimension; 1 for a scalar */
+	uint64_t count;	 /* elements of the tensor */
+	uint64_t row;	 /* length of its last dimension; 1 for a scalar */
+	uint64_t stride; /* elements between neighbours along the first one */
+	const struct method_stream *streams; /* (n_inputs,) if it is random */
+	const void *traits;		     /* the method's own */
 };
 
 /* The value of parameter p, shared or of one input. */
@@ -62,11 +81,51 @@ static inline double arg_of(const struct method_args *args, unsigned p,
 	return args->values[(size_t)p * args->n_inputs + input];
 }
 
+/*
+ * One step of gathering facts: a range of the inputs, or, for methods by rows,
+ * whole rows of them.
+ */
+struct method_scan {
+	unsigned pass;
+	const void *facts; /* as the passes before have left them */
+	uint64_t piece;	   /* first element of the piece */
+	void *part;	   /* of this piece alone, zeroed before it */
+	/*
+	 * Shared by all pieces, zeroed before the pass. While others scan, too,
+	 * only slots that belong to these elements may be written, and integers
+	 * added by tally().
+	 */
+	void *sum;
+	uint64_t first;
+	size_t n;
+	float *const *in; /* (n_inputs, n), may be overwritten */
+};
+
+static inline void tally(uint64_t *count, uint64_t more)
+{
+	__atomic_fetch_add(count, more, __ATOMIC_RELAXED);
+}
+
+/* Bytes that one pass works with, multiples of 8. */
+struct method_sizes {
+	size_t part, sum;
+};
+
+/* A fact for people. */
+struct method_fact {
+	const char *name;
+	int input; /* or -1: of all together */
+	double value;
+};
+
+struct error;
+
 struct method {
 	const char *name;
 	const char *title;   /* as in a model card: "Task Arithmetic" */
 	const char *url;     /* of the paper or page, or NULL */
 	const char *summary; /* one line, for people */
+	const char *formula; /* one line, for people */
 	enum method_base base;
 	/*
 	 * Number of inputs, the base included unless it is BASE_OPTIONAL.
@@ -74,49 +133,77 @@ struct method {
 	 * carried over, not merged.
 	 */
 	unsigned min_inputs, max_inputs;
-	const struct method_param *params;
-
-	/*
-	 * Optional: why such parameters make no sense for a tensor, as a clause
-	 * for people ("the weights sum to zero ..."), or NULL if they do.
+	/* ... unless it makes sense of fewer inputs, and of them without base
 	 */
-	const char *(*refuses)(const struct method_args *args);
+	bool of_any_inputs;
+	const struct method_param *params;
+	const void *traits; /* what methods that share functions differ in */
+	bool random;	    /* draws from args.streams */
 
 	/*
-	 * Optional: the input whose values are the result bit for bit, or -1.
+	 * Optional: do such parameters make sense for a tensor? 0, or -EINVAL
+	 * and a clause for people ("the weights sum to zero ...").
+	 */
+	int (*check)(const struct method_args *args, struct error *err);
+
+	/*
+	 * Optional: the input whose values are the result, or -1. Nothing else
+	 * is asked then.
 	 */
 	int (*copies)(const struct method_args *args);
 
 	/*
-	 * Optional: facts about the whole tensor, gathered before any blend.
-	 * The tensor is cut into pieces of a fixed size. In every pass each
-	 * piece is scanned into a zeroed part of facts_size bytes, tile after
-	 * tile; then the parts are folded into the zeroed facts (of the first
-	 * pass; later passes go on with the facts as they are), in the order of
-	 * the pieces; then settle() ends the pass. So the result does not
-	 * depend on threads. Facts are plain bytes, without pointers, and the
-	 * same on every machine: they are kept in the cache. facts_size is a
-	 * multiple of 8, and parts and facts are aligned to 8.
+	 * Optional: are scan and blend to be given whole rows (along the last
+	 * dimension)? They then get a few rows that follow each other.
 	 */
-	unsigned n_passes;
+	bool (*by_rows)(const struct method_args *args);
+
+	/*
+	 * Optional: facts about the whole tensor, gathered before any blend, in
+	 * one or more passes. In every pass the tensor is cut into pieces of a
+	 * fixed size; each piece is scanned into a part, step after step; then
+	 * the parts are folded into the sum in the order of the pieces; then
+	 * settle() turns the sum into facts and returns the number of the next
+	 * pass, or 0 if that was the last; the first is number 0. So the
+	 * result does not depend on threads.
+	 *
+	 * Facts are plain bytes, without pointers, and the same on every
+	 * machine: they are kept in the cache. facts_size is a multiple of 8,
+	 * and all is aligned to 8; size 0: no facts for such parameters.
+	 */
 	size_t (*facts_size)(const struct method_args *args);
-	void (*scan)(void *part, unsigned pass, const void *facts,
-		     const float *const *in, uint64_t first, size_t n,
+	struct method_sizes (*sizes)(unsigned pass,
+				     const struct method_args *args);
+	void (*scan)(const struct method_scan *scan,
 		     const struct method_args *args);
-	void (*fold)(void *facts, unsigned pass, const void *part,
+	void (*fold)(void *sum, const void *part, unsigned pass,
+		     const void *facts, const struct method_args *args);
+	unsigned (*settle)(void *facts, unsigned pass, const void *sum,
+			   const struct method_args *args);
+
+	/*
+	 * Optional: facts for people. Called with i = 0, 1, ... until it
+	 * returns false.
+	 */
+	bool (*tell)(struct method_fact *ret, unsigned i, const void *facts,
 		     const struct method_args *args);
-	void (*settle)(void *facts, unsigned pass,
-		       const struct method_args *args);
 
 	/*
 	 * Elements [first, first + n) of the result from the same range of
-	 * each input; n is at most TILE. `out` aliases no input. Called from
-	 * many threads; facts is NULL for methods without.
+	 * each input, which may be overwritten; n is at most TILE, or whole
+	 * rows. `out` aliases no input. Called from many threads; facts is NULL
+	 * for methods without.
 	 */
-	void (*blend)(float *out, const float *const *in, uint64_t first,
-		      size_t n, const struct method_args *args,
-		      const void *facts);
+	void (*blend)(float *out, float *const *in, uint64_t first, size_t n,
+		      const struct method_args *args, const void *facts);
 };
+
+/* Has a tensor with such parameters facts? */
+static inline bool method_has_facts(const struct method *method,
+				    const struct method_args *args)
+{
+	return method->facts_size && method->facts_size(args) > 0;
+}
 
 /* Methods of the plainest instruction set, for their declarations. NULL-ended.
  */
@@ -126,16 +213,10 @@ const struct method *method_find(const char *name);
 /* Place of a parameter in method->params, or -1. */
 int method_param_find(const struct method *method, const char *name);
 
-/* Names of MergeKit methods that are not built here yet, NULL-ended. */
-const char *const *method_planned(void);
-
 /*
- * Is this a parameter of any MergeKit method, built here or not? Published
- * recipes carry parameters of other methods; those only deserve a warning.
+ * Is this a parameter of any method? Published recipes carry parameters of
+ * other methods; those only deserve a warning.
  */
 bool method_knows_param(const char *name);
-
-/* All parameter names of all methods, NULL-ended, for "did you mean". */
-const char *const *method_param_names(void);
 
 #endif

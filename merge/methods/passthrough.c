@@ -21,9 +21,9 @@ static int passthrough_copies(const struct method_args *args)
 	return (float)arg_of(args, SCALE, 0) == 1 ? 0 : -1;
 }
 
-static void passthrough_blend(float *out, const float *const *in,
-			      uint64_t first, size_t n,
-			      const struct method_args *args, const void *facts)
+static void passthrough_blend(float *out, float *const *in, uint64_t first,
+			      size_t n, const struct method_args *args,
+			      const void *facts)
 {
 	(void)first;
 	(void)facts;
@@ -36,6 +36,7 @@ const struct method ISA_NAME(method_passthrough) = {
 	.name = "passthrough",
 	.title = "Passthrough",
 	.summary = "tensors of one model as they are, or scaled",
+	.formula = "scale x",
 	.min_inputs = 1,
 	.max_inputs = 1,
 	.params = params,

@@ -56,6 +56,11 @@ static int check_inputs(const struct scope *scope)
 	const struct method *method = scope->recipe->method;
 	unsigned min = method->min_inputs, max = method->max_inputs;
 	size_t n = count_inputs(scope);
+	if (n >= INPUTS_MOST)
+		return form_error(scope->form, scope->slice->line,
+				  "%zu models are merged at once; fewer than "
+				  "%d can be",
+				  n, INPUTS_MOST);
 	if (n >= min && (!max || n <= max))
 		return 0;
 

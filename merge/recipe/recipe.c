@@ -113,42 +113,27 @@ static int list_methods(const struct form *form, char **ret)
 
 static int no_method(const struct form *form, unsigned line, const char *name)
 {
-	AUTO_FREE char *built = NULL;
-	int r = list_methods(form, &built);
-	if (r < 0)
-		return r;
-
-	const char *const *planned = method_planned();
-	for (size_t i = 0; planned[i]; i++) {
-		if (strcmp(planned[i], name) == 0)
-			return form_error(form, line,
-					  "merge method '%s' is not built yet; "
-					  "built are: %s",
-					  name, built);
-	}
-
 	const struct method *const *all = method_all();
-	size_t n_all = 0, n_planned = 0;
-	while (all[n_all])
-		n_all++;
-	while (planned[n_planned])
-		n_planned++;
-	AUTO_FREE const char **words =
-		calloc(n_all + n_planned + 1, sizeof(*words));
+	size_t n = 0;
+	while (all[n])
+		n++;
+	AUTO_FREE const char **words = calloc(n + 1, sizeof(*words));
 	if (!words)
 		return form_out_of_memory(form);
-	for (size_t i = 0; i < n_all; i++)
+	for (size_t i = 0; i < n; i++)
 		words[i] = all[i]->name;
-	for (size_t i = 0; i < n_planned; i++)
-		words[n_all + i] = planned[i];
 
 	const char *nearest = text_nearest(name, words);
 	if (nearest)
 		return form_error(form, line,
 				  "no method '%s'; did you mean %s?", name,
 				  nearest);
+	AUTO_FREE char *list = NULL;
+	int r = list_methods(form, &list);
+	if (r < 0)
+		return r;
 	return form_error(form, line, "no method '%s'; there are: %s", name,
-			  built);
+			  list);
 }
 
 static int read_method(struct form *form, const struct yaml *document,

@@ -172,18 +172,29 @@ static int read_setting(const struct form *form, const struct yaml_pair *pair,
 	return read_values(form, node, param, ret->cases);
 }
 
+/* Parameters of one method that a word may be meant to be. */
+static size_t add_params(const struct method *method, const char **names,
+			 size_t n, size_t most)
+{
+	const struct method_param *param = method->params;
+
+	while (param->name && n + 1 < most)
+		names[n++] = (param++)->name;
+	names[n] = NULL;
+	return n;
+}
+
 /* The nearest parameter of the method itself, else of any method. */
 static const char *nearest_param(const struct method *method, const char *name)
 {
-	const char *names[32];
+	const char *names[256];
 	size_t n = 0;
-	const struct method_param *param = method->params;
-	while (param && param->name && n + 1 < ARRAY_SIZE(names))
-		names[n++] = (param++)->name;
-	names[n] = NULL;
 
+	add_params(method, names, 0, ARRAY_SIZE(names));
 	const char *nearest = text_nearest(name, names);
-	return nearest ? nearest : text_nearest(name, method_param_names());
+	for (const struct method *const *at = method_all(); *at; at++)
+		n = add_params(*at, names, n, ARRAY_SIZE(names));
+	return nearest ? nearest : text_nearest(name, names);
 }
 
 /* A parameter that the recipe's method does not have. */

@@ -18,8 +18,9 @@
 #include "merge/source/tensor.h"
 #include "tests/unit/check.h"
 
-#define COUNT ((uint64_t)3 * 262144 + 12345) /* elements: a ragged end */
-#define N_INPUTS 2
+#define COUNT ((uint64_t)133 * 6000) /* elements: a ragged end */
+#define MAX_INPUTS 3
+#define MAX_PARAMS 8
 
 static char folder[] = "/tmp/test-engine-XXXXXX";
 
@@ -39,18 +40,20 @@ static void write_floats(const char *name, unsigned seed)
 	CHECK(values && out);
 	for (uint64_t i = 0; i < COUNT; i++) {
 		seed = seed * 1664525u + 1013904223u;
-		values[i] = (float)(int)seed * 0x1p-31f;
+		/* Few different ones: cuts fall among equal elements. */
+		values[i] = (float)((int)seed >> 20) * 0x1p-11f;
 	}
 	CHECK(fwrite(values, sizeof(*values), COUNT, out) == COUNT);
 	CHECK(fclose(out) == 0);
 	free(values);
 }
 
-/* A merge of two files, as a plan of one tensor. */
+/* A merge of some files, as a plan of one tensor. */
 struct world {
-	struct file *files[N_INPUTS];
-	struct tensor tensors[N_INPUTS];
-	struct node *nodes[N_INPUTS];
+	struct file *files[MAX_INPUTS];
+	struct tensor tensors[MAX_INPUTS];
+	struct node *nodes[MAX_INPUTS];
+	unsigned n_inputs;
 	struct node *merge;
 	struct output_tensor output;
 	struct plan plan;
@@ -59,18 +62,30 @@ struct world {
 	struct engine *engine;
 };
 
-static void open_inputs(struct world *world)
-{
-	static const char *const names[N_INPUTS] = {"a", "b"};
+/* What is computed and with what. */
+struct setup {
+	const char *method;
+	const char *param; /* one that has another value, or NULL */
+	double value;
+	enum dtype_code code;
+	uint64_t row;
+	unsigned n_threads;
+	const struct isa *isa;
+	struct disk_cache *disk;
+};
 
-	for (unsigned i = 0; i < N_INPUTS; i++) {
+static void open_inputs(struct world *world, uint64_t row)
+{
+	static const char *const names[MAX_INPUTS] = {"a", "b", "c"};
+
+	for (unsigned i = 0; i < world->n_inputs; i++) {
 		AUTO_FREE char *path = in_folder(names[i]);
 		CHECK(file_open(AT_FDCWD, path, path, NULL, &world->files[i],
 				NULL) == 0);
 		world->tensors[i] = (struct tensor){
 			.name = (char *)names[i],
 			.dtype = dtype_of(DTYPE_F32),
-			.shape = {.rank = 1, .dims = {COUNT}},
+			.shape = {.rank = 2, .dims = {COUNT / row, row}},
 			.count = COUNT,
 			.file = world->files[i],
 			.size = COUNT * 4,
@@ -79,15 +94,53 @@ static void open_inputs(struct world *world)
 	}
 }
 
-static void open_world(struct world *world, const char *method,
-		       const double *values, const struct dtype *dtype,
-		       unsigned n_threads, const struct isa *isa,
-		       struct disk_cache *disk)
+/* values: (n_params, n_inputs) */
+static void find_values(const struct setup *setup, unsigned n, double *values)
 {
+	const struct method *method = method_find(setup->method);
+
+	for (unsigned p = 0; method->params[p].name; p++) {
+		const struct method_param *param = &method->params[p];
+		double value = param->required ? 0.4 : param->value;
+		if (strcmp(param->name, "density") == 0)
+			value = 0.5;
+		if (setup->param && strcmp(param->name, setup->param) == 0)
+			value = setup->value;
+		CHECK(p < MAX_PARAMS);
+		for (unsigned i = 0; i < n; i++)
+			values[p * n + i] = param->per_model && param->required
+						    ? value + 0.1 * i
+						    : value;
+	}
+}
+
+static void open_merge(struct world *world, const struct setup *setup)
+{
+	const struct method *method = method_find(setup->method);
+	double values[MAX_PARAMS * MAX_INPUTS];
+	struct method_stream streams[MAX_INPUTS] = {{1, 2}, {3, 4}, {5, 6}};
+	unsigned n = method->max_inputs ? method->max_inputs : MAX_INPUTS;
+
+	world->n_inputs = n;
+	open_inputs(world, setup->row);
+	find_values(setup, n, values);
+	struct merge_terms terms = {
+		.method = method,
+		.inputs = world->nodes,
+		.n_inputs = n,
+		.base = method->base == BASE_REQUIRED ? 1 : -1,
+		.values = values,
+		.streams = streams,
+	};
+	CHECK(node_merge(&terms, &world->merge) == 0);
+}
+
+static void open_world(struct world *world, const struct setup *setup)
+{
+	const struct dtype *dtype = dtype_of(setup->code);
+
 	*world = (struct world){0};
-	open_inputs(world);
-	CHECK(node_merge(method_find(method), world->nodes, N_INPUTS, 0, values,
-			 &world->merge) == 0);
+	open_merge(world, setup);
 	world->output = (struct output_tensor){
 		.name = "w",
 		.dtype = dtype,
@@ -101,8 +154,10 @@ static void open_world(struct world *world, const char *method,
 		.n_tensors = 1,
 		.scratch = world->merge->scratch,
 		.n_leaves = world->merge->n_leaves,
+		.n_rows = world->merge->n_rows,
+		.row_room = world->merge->row_room,
 	};
-	CHECK(pool_new(n_threads, &world->pool) == 0);
+	CHECK(pool_new(setup->n_threads, &world->pool) == 0);
 	struct block_options blocks = {
 		.memory = 8 << 20,
 		.pool = world->pool,
@@ -112,8 +167,8 @@ static void open_world(struct world *world, const char *method,
 		.plan = &world->plan,
 		.pool = world->pool,
 		.cache = world->cache,
-		.disk = disk,
-		.isa = isa,
+		.disk = setup->disk,
+		.isa = setup->isa,
 	};
 	CHECK(engine_new(&options, &world->engine) == 0);
 }
@@ -124,7 +179,7 @@ static void close_world(struct world *world)
 	pool_free(world->pool);
 	engine_free(world->engine);
 	node_free(world->merge);
-	for (unsigned i = 0; i < N_INPUTS; i++) {
+	for (unsigned i = 0; i < world->n_inputs; i++) {
 		node_free(world->nodes[i]);
 		file_close(world->files[i]);
 	}
@@ -155,15 +210,12 @@ static unsigned char *read_all(struct world *world, uint64_t step)
 	return data;
 }
 
-static const double linear_values[] = {0.3, 0.7, 1, 1};
-static const double slerp_values[] = {0.3, 0.3};
-
-static void test_same_bytes(const char *method, const double *values,
-			    enum dtype_code code)
+static void check_same_bytes(struct setup setup)
 {
 	struct world world;
-	open_world(&world, method, values, dtype_of(code), 1, isa_all()[0],
-		   NULL);
+	setup.n_threads = 1;
+	setup.isa = isa_all()[0];
+	open_world(&world, &setup);
 	unsigned char *first = read_all(&world, 1);
 	uint64_t scans = world.merge->facts ? 1 : 0;
 	CHECK(engine_scans(world.engine) == scans);
@@ -172,9 +224,10 @@ static void test_same_bytes(const char *method, const double *values,
 	for (const struct isa *const *isa = isa_all(); *isa; isa++) {
 		if (!isa_find((*isa)->name))
 			continue;
-		for (unsigned n_threads = 1; n_threads <= 7; n_threads += 3) {
-			open_world(&world, method, values, dtype_of(code),
-				   n_threads, *isa, NULL);
+		setup.isa = *isa;
+		for (setup.n_threads = 2; setup.n_threads <= 7;
+		     setup.n_threads += 5) {
+			open_world(&world, &setup);
 			/* A prime step visits every block, backwards too. */
 			unsigned char *data = read_all(&world, 8191);
 			CHECK(memcmp(first, data, world.output.size) == 0);
@@ -183,6 +236,31 @@ static void test_same_bytes(const char *method, const double *values,
 		}
 	}
 	free(first);
+}
+
+static void test_same_bytes(void)
+{
+	static const struct setup others[] = {
+		{.method = "nuslerp", .param = "nuslerp_flatten"},
+		{.method = "nuslerp", .param = "nuslerp_row_wise", .value = 1},
+		{.method = "model_stock", .param = "filter_wise", .value = 1},
+		{.method = "ties", .param = "rescale", .value = 1},
+		{.method = "breadcrumbs", .param = "rescale", .value = 1},
+		{.method = "sce", .param = "select_topk", .value = 0.3},
+	};
+
+	for (size_t i = 0; method_all()[i]; i++)
+		check_same_bytes((struct setup){
+			.method = method_all()[i]->name,
+			.code = i % 2 ? DTYPE_F32 : DTYPE_BF16,
+			.row = i % 3 ? 1000 : 6000,
+		});
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		struct setup setup = others[i];
+		setup.row = i % 2 ? 6000 : 1000;
+		setup.code = DTYPE_BF16;
+		check_same_bytes(setup);
+	}
 }
 
 static void test_facts_kept(void)
@@ -194,8 +272,14 @@ static void test_facts_kept(void)
 	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
 
 	for (uint64_t round = 0; round < 2; round++) {
-		open_world(&world, "slerp", slerp_values, dtype_of(DTYPE_F32),
-			   2, NULL, disk);
+		struct setup setup = {
+			.method = "ties",
+			.code = DTYPE_F32,
+			.row = 1000,
+			.n_threads = 2,
+			.disk = disk,
+		};
+		open_world(&world, &setup);
 		free(read_all(&world, 1));
 		CHECK(engine_scans(world.engine) == 1 - round);
 		close_world(&world);
@@ -205,8 +289,13 @@ static void test_facts_kept(void)
 static void test_changed_source(void)
 {
 	struct world world;
-	open_world(&world, "linear", linear_values, dtype_of(DTYPE_F32), 2,
-		   NULL, NULL);
+	struct setup setup = {
+		.method = "linear",
+		.code = DTYPE_F32,
+		.row = 1000,
+		.n_threads = 2,
+	};
+	open_world(&world, &setup);
 	AUTO_FREE unsigned char *data = malloc(world.output.size);
 	AUTO_FREE char *path = in_folder("b");
 	CHECK(get(&world, 0, data) == 0);
@@ -228,9 +317,8 @@ int main(void)
 	CHECK(mkdtemp(folder));
 	write_floats("a", 1);
 	write_floats("b", 2);
-	test_same_bytes("linear", linear_values, DTYPE_F32);
-	test_same_bytes("linear", linear_values, DTYPE_BF16);
-	test_same_bytes("slerp", slerp_values, DTYPE_BF16);
+	write_floats("c", 3);
+	test_same_bytes();
 	test_facts_kept();
 	test_changed_source();
 	AUTO_FREE char *command = NULL;

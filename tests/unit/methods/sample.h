@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "merge/kernels/isa.h"
@@ -17,7 +18,7 @@
 #define MAX_INPUTS 5
 #define MAX_PARAMS 8
 #define MAX_COUNT (5 * TILE)
-#define PIECE (2 * TILE) /* elements of one part of the facts */
+#define MAX_FACTS 2048
 
 enum data {
 	DATA_EVEN,
@@ -36,9 +37,11 @@ struct sample {
 	uint64_t state; /* of the generator */
 	struct method_args args;
 	double values[MAX_PARAMS * MAX_INPUTS];
+	struct method_stream streams[MAX_INPUTS];
 	const float *in[MAX_INPUTS]; /* of rows */
 	float rows[MAX_INPUTS][MAX_COUNT];
-	uint64_t facts[1024];
+	float scratch[MAX_INPUTS][MAX_COUNT]; /* what methods overwrite */
+	uint64_t facts[MAX_FACTS];
 };
 
 static inline uint32_t sample_bits(struct sample *sample)
@@ -118,13 +121,25 @@ static inline void sample_args(struct sample *sample,
 	bool based = method->base == BASE_REQUIRED ||
 		     (method->base == BASE_OPTIONAL && sample_bits(sample) % 2);
 
+	/* An optional base comes on top. */
+	if (based && method->base == BASE_OPTIONAL && n < MAX_INPUTS)
+		n++;
+
 	sample->args = (struct method_args){
 		.n_inputs = n,
 		.base = based ? (int)(sample_bits(sample) % n) : -1,
 		.values = sample->values,
 		.count = count,
 		.row = count % 64 ? count : 64,
+		.stride = count % 64 ? 1 : 64,
+		.streams = sample->streams,
+		.traits = method->traits,
 	};
+	for (unsigned i = 0; i < n; i++)
+		sample->streams[i] = (struct method_stream){
+			.key = sample_bits(sample),
+			.nonce = sample_bits(sample),
+		};
 	for (unsigned p = 0; method->params[p].name; p++) {
 		const struct method_param *param = &method->params[p];
 		double shared = sample_param(sample, param);
@@ -150,61 +165,117 @@ static inline struct sample *sample_new(const struct method *method,
 	return sample;
 }
 
-static inline void sample_scan(const struct sample *sample,
-			       const struct method *method, unsigned pass,
-			       size_t begin, void *part)
+/* Elements that are scanned and blended at once, as the engine does it. */
+static inline size_t sample_unit(const struct sample *sample,
+				 const struct method *method)
 {
-	size_t end = begin + PIECE;
+	size_t row = sample->args.row;
+
+	if (!method->by_rows || !method->by_rows(&sample->args))
+		return TILE;
+	return row < TILE ? TILE / row * row : row;
+}
+
+/* Copies of the inputs from `first` on, for the method to overwrite. */
+static inline void sample_copy(struct sample *sample, size_t first, size_t n,
+			       float *in[MAX_INPUTS])
+{
+	for (unsigned i = 0; i < MAX_INPUTS; i++) {
+		in[i] = sample->scratch[i];
+		memcpy(in[i], sample->in[i] + first, n * sizeof(float));
+	}
+}
+
+static inline void sample_scan(struct sample *sample,
+			       const struct method *method,
+			       struct method_scan *scan, size_t size)
+{
+	size_t unit = sample_unit(sample, method);
+	size_t end = scan->piece + size;
+	float *in[MAX_INPUTS];
 
 	if (end > sample->args.count)
 		end = sample->args.count;
-	for (size_t at = begin; at < end; at += TILE) {
-		const float *in[MAX_INPUTS];
-
-		for (unsigned i = 0; i < MAX_INPUTS; i++)
-			in[i] = sample->in[i] + at;
-		method->scan(part, pass, sample->facts, in, at,
-			     end - at < TILE ? end - at : TILE, &sample->args);
+	for (size_t at = scan->piece; at < end; at += unit) {
+		scan->first = at;
+		scan->n = end - at < unit ? end - at : unit;
+		sample_copy(sample, at, scan->n, in);
+		scan->in = in;
+		method->scan(scan, &sample->args);
 	}
 }
 
 /* Pieces are scanned last to first or first to last, and folded in order. */
+static inline unsigned sample_pass(struct sample *sample,
+				   const struct method *method, unsigned pass,
+				   bool backwards)
+{
+	size_t unit = sample_unit(sample, method);
+	size_t size = unit < 2 * TILE ? 2 * TILE / unit * unit : unit;
+	size_t n_pieces = (sample->args.count + size - 1) / size;
+	struct method_sizes sizes = method->sizes(pass, &sample->args);
+
+	CHECK(sizes.part % 8 == 0 && sizes.sum % 8 == 0);
+	char *parts = calloc(n_pieces, sizes.part + 8);
+	void *sum = calloc(1, sizes.sum + 8);
+	CHECK(parts && sum);
+	for (size_t i = 0; i < n_pieces; i++) {
+		size_t piece = backwards ? n_pieces - 1 - i : i;
+		struct method_scan scan = {
+			.pass = pass,
+			.facts = sample->facts,
+			.piece = piece * size,
+			.part = parts + piece * (sizes.part + 8),
+			.sum = sum,
+		};
+		sample_scan(sample, method, &scan, size);
+	}
+	for (size_t i = 0; i < n_pieces; i++)
+		method->fold(sum, parts + i * (sizes.part + 8), pass,
+			     sample->facts, &sample->args);
+	pass = method->settle(sample->facts, pass, sum, &sample->args);
+	free(parts);
+	free(sum);
+	return pass;
+}
+
 static inline void sample_gather(struct sample *sample,
 				 const struct method *method, bool backwards)
 {
-	static uint64_t parts[MAX_COUNT / PIECE + 1][1024];
-	size_t n_pieces = (sample->args.count + PIECE - 1) / PIECE;
+	unsigned pass = 0;
 
 	memset(sample->facts, 0, sizeof(sample->facts));
-	for (unsigned pass = 0; pass < method->n_passes; pass++) {
-		CHECK(method->facts_size(&sample->args) % 8 == 0);
-		CHECK(method->facts_size(&sample->args) <= sizeof(parts[0]));
-		memset(parts, 0, sizeof(parts));
-		for (size_t i = 0; i < n_pieces; i++) {
-			size_t piece = backwards ? n_pieces - 1 - i : i;
-
-			sample_scan(sample, method, pass, piece * PIECE,
-				    parts[piece]);
-		}
-		for (size_t i = 0; i < n_pieces; i++)
-			method->fold(sample->facts, pass, parts[i],
-				     &sample->args);
-		if (method->settle)
-			method->settle(sample->facts, pass, &sample->args);
-	}
+	if (!method_has_facts(method, &sample->args))
+		return;
+	CHECK(method->facts_size(&sample->args) % 8 == 0);
+	CHECK(method->facts_size(&sample->args) <= sizeof(sample->facts));
+	do
+		pass = sample_pass(sample, method, pass, backwards);
+	while (pass > 0);
 }
 
-/* Elements [first, first + n), which must not cross a tile. */
-static inline void sample_blend(const struct sample *sample,
+/* Elements [first, first + n) of one unit. */
+static inline void sample_blend(struct sample *sample,
 				const struct method *method, size_t first,
 				size_t n, float *out)
 {
-	const float *in[MAX_INPUTS];
+	bool facts = method_has_facts(method, &sample->args);
+	float *in[MAX_INPUTS];
 
-	for (unsigned i = 0; i < MAX_INPUTS; i++)
-		in[i] = sample->in[i] + first;
+	sample_copy(sample, first, n, in);
 	method->blend(out, in, first, n, &sample->args,
-		      method->n_passes ? sample->facts : NULL);
+		      facts ? sample->facts : NULL);
+}
+
+/* The whole tensor, unit by unit; out: (count,) */
+static inline void sample_blend_all(struct sample *sample,
+				    const struct method *method, float *out)
+{
+	size_t unit = sample_unit(sample, method), count = sample->args.count;
+
+	for (size_t at = 0; at < count; at += unit)
+		sample_blend(sample, method, at,
+			     count - at < unit ? count - at : unit, out + at);
 }
 
 #endif

@@ -8,8 +8,7 @@
 
 #define MAX_ROWS 5
 
-typedef void gram_add_fn(double *gram, const float *const *in, unsigned k,
-			 size_t n);
+typedef void gram_add_fn(double *gram, float *const *in, unsigned k, size_t n);
 
 /* Every instruction set's own. */
 #define ISA_ROW(name, runs) gram_add_fn gram_add_##name;
@@ -27,8 +26,8 @@ static const struct variant {
 };
 
 static float rows[MAX_ROWS][TILE];
-static const float *const in[MAX_ROWS] = {rows[0], rows[1], rows[2], rows[3],
-					  rows[4]};
+static float *const in[MAX_ROWS] = {rows[0], rows[1], rows[2], rows[3],
+				    rows[4]};
 
 static void fill(void)
 {

@@ -1,0 +1,416 @@
+/* Nodes that apply a merge method to their inputs. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge/engine/facts.h"
+#include "merge/engine/node_private.h"
+#include "util/error.h"
+#include "util/range.h"
+
+struct merge_node {
+	struct node node;
+	const struct method *method;
+	size_t place; /* in every instruction set's table of methods */
+	struct method_args args;
+	int copied;	/* input whose values are the result, or -1 */
+	double *values; /* (n_params, n_inputs) owned */
+	struct method_stream *streams; /* (n_inputs,) or NULL, owned */
+	struct node **inputs;	       /* (n_inputs,) owned array */
+};
+
+static const struct merge_node *as_merge(const struct node *node)
+{
+	return CONTAINER_OF(node, const struct merge_node, node);
+}
+
+static const struct method *compiled_for(const struct merge_node *merge,
+					 const struct isa *isa)
+{
+	return isa->methods[merge->place];
+}
+
+/* Does it need whole rows? Then it has a row window of its own, the first. */
+static bool by_rows(const struct merge_node *merge)
+{
+	const struct method *method = merge->method;
+
+	return merge->copied < 0 && method->by_rows &&
+	       method->by_rows(&merge->args);
+}
+
+/* Floats that the row of input pointers takes at the head of the scratch. */
+static size_t pointer_room(unsigned n_inputs)
+{
+	return round_up(n_inputs * sizeof(float *), 64) / sizeof(float);
+}
+
+/* Floats that one input takes in the scratch. */
+static size_t input_room(const struct node *node)
+{
+	return round_up(node->unit > TILE ? node->unit : TILE, 16);
+}
+
+/* Elements of one input, at most a unit or a tile, tile by tile. */
+static int eval_input(const struct node *input, const struct eval *fresh,
+		      uint64_t first, size_t n, float *out)
+{
+	for (size_t done = 0; done < n; done += TILE) {
+		struct eval eval = *fresh;
+		int r = input->type->eval(input, &eval, first + done,
+					  min_u64(TILE, n - done), out + done);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Evaluates all inputs into scratch; *ret points at them. */
+static int eval_inputs(const struct node *node, const struct eval *eval,
+		       uint64_t first, size_t n, float *const **ret)
+{
+	float **in = (float **)(void *)eval->scratch;
+	float *room = eval->scratch + pointer_room(node->n_inputs);
+	struct eval below = *eval;
+	below.scratch = room + node->n_inputs * input_room(node);
+
+	for (unsigned i = 0; i < node->n_inputs; i++) {
+		const struct node *input = node->inputs[i];
+		in[i] = room;
+		room += input_room(node);
+		int r = eval_input(input, &below, first, n, in[i]);
+		if (r < 0)
+			return r;
+		below.windows += input->n_leaves;
+		below.rows += input->n_rows;
+	}
+	*ret = in;
+	return 0;
+}
+
+/* The one input that is the result; those before it leave their windows. */
+static int eval_copied(const struct node *node, const struct eval *eval,
+		       uint64_t first, size_t n, float *out)
+{
+	struct eval below = *eval;
+	int copied = as_merge(node)->copied;
+
+	for (int i = 0; i < copied; i++) {
+		below.windows += node->inputs[i]->n_leaves;
+		below.rows += node->inputs[i]->n_rows;
+	}
+	return eval_input(node->inputs[copied], &below, first, n, out);
+}
+
+static int blend(const struct node *node, const struct eval *eval,
+		 uint64_t first, size_t n, float *out)
+{
+	const struct merge_node *merge = as_merge(node);
+	const struct method *method = compiled_for(merge, eval->isa);
+	float *const *in = NULL;
+	if (merge->copied >= 0)
+		return eval_copied(node, eval, first, n, out);
+
+	int r = eval_inputs(node, eval, first, n, &in);
+	if (r < 0)
+		return r;
+	method->blend(out, in, first, n, &merge->args,
+		      node->facts ? facts_data(node->facts) : NULL);
+	return 0;
+}
+
+static int merge_eval(const struct node *node, struct eval *eval,
+		      uint64_t first, size_t n, float *out)
+{
+	int r = blend(node, eval, first, n, out);
+
+	eval->windows += node->n_leaves;
+	eval->rows += node->n_rows;
+	return r;
+}
+
+/* The window that the thread has for this node, with the unit of `first`. */
+static int find_unit(const struct node *node, const struct eval *eval,
+		     uint64_t first, struct row_window **ret)
+{
+	struct row_window *window = eval->rows;
+	struct eval below = *eval;
+	below.rows++;
+
+	*ret = window;
+	if (window->node == node && first >= window->first &&
+	    first < window->first + window->n)
+		return 0;
+
+	uint64_t begin = first - first % node->unit;
+	uint64_t n = min_u64(node->unit, node->count - begin);
+	window->node = NULL;
+	int r = blend(node, &below, begin, n, window->data);
+	if (r < 0)
+		return r;
+	window->node = node;
+	window->first = begin;
+	window->n = n;
+	return 0;
+}
+
+static int merge_eval_rows(const struct node *node, struct eval *eval,
+			   uint64_t first, size_t n, float *out)
+{
+	while (n > 0) {
+		struct row_window *window = NULL;
+		int r = find_unit(node, eval, first, &window);
+		if (r < 0)
+			return r;
+
+		uint64_t at = first - window->first;
+		size_t now = min_u64(n, window->n - at);
+		memcpy(out, window->data + at, now * sizeof(*out));
+		out += now;
+		first += now;
+		n -= now;
+	}
+	eval->windows += node->n_leaves;
+	eval->rows += node->n_rows;
+	return 0;
+}
+
+static size_t merge_facts_size(const struct node *node)
+{
+	const struct merge_node *merge = as_merge(node);
+
+	return merge->method->facts_size(&merge->args);
+}
+
+static struct method_sizes merge_sizes(const struct node *node, unsigned pass)
+{
+	const struct merge_node *merge = as_merge(node);
+
+	return merge->method->sizes(pass, &merge->args);
+}
+
+static int merge_scan(const struct node *node, struct eval *eval,
+		      struct method_scan *scan)
+{
+	const struct merge_node *merge = as_merge(node);
+	struct eval below = *eval;
+
+	below.rows += by_rows(merge);
+	int r = eval_inputs(node, &below, scan->first, scan->n, &scan->in);
+	if (r < 0)
+		return r;
+	compiled_for(merge, eval->isa)->scan(scan, &merge->args);
+	return 0;
+}
+
+static void merge_fold(const struct node *node, void *sum, const void *part,
+		       unsigned pass, const void *facts)
+{
+	const struct merge_node *merge = as_merge(node);
+
+	merge->method->fold(sum, part, pass, facts, &merge->args);
+}
+
+static unsigned merge_settle(const struct node *node, unsigned pass,
+			     void *facts, const void *sum)
+{
+	const struct merge_node *merge = as_merge(node);
+
+	return merge->method->settle(facts, pass, sum, &merge->args);
+}
+
+static void merge_free(struct node *node)
+{
+	struct merge_node *merge = CONTAINER_OF(node, struct merge_node, node);
+
+	free(merge->values);
+	free(merge->streams);
+	free(merge->inputs);
+	free(merge);
+}
+
+#define MERGE_TYPE(eval_fn)                                           \
+	{                                                             \
+		.name = "merge", .eval = eval_fn,                     \
+		.facts_size = merge_facts_size, .sizes = merge_sizes, \
+		.scan = merge_scan, .fold = merge_fold,               \
+		.settle = merge_settle, .free = merge_free,           \
+	}
+
+static const struct node_type merge_type = MERGE_TYPE(merge_eval);
+static const struct node_type merge_by_rows_type = MERGE_TYPE(merge_eval_rows);
+
+static int merge_digest(struct merge_node *merge, size_t n_values)
+{
+	struct hasher *hasher = hasher_new(ENGINE_VERSION);
+	if (!hasher)
+		return -ENOMEM;
+
+	struct node *node = &merge->node;
+	hasher_string(hasher, merge_type.name);
+	hasher_string(hasher, merge->method->name);
+	hasher_u64(hasher, (uint64_t)(merge->args.base + 1));
+	hasher_u64(hasher, node->n_inputs);
+	for (unsigned i = 0; i < node->n_inputs; i++) {
+		hasher_digest(hasher, node->inputs[i]->digest);
+		if (merge->streams) {
+			hasher_u64(hasher, merge->streams[i].key);
+			hasher_u64(hasher, merge->streams[i].nonce);
+		}
+	}
+	for (size_t i = 0; i < n_values; i++)
+		hasher_f64(hasher, merge->values[i]);
+	node_hash_shape(hasher, &node->shape);
+	node->digest = hasher_finish(hasher);
+	hasher_free(hasher);
+	return 0;
+}
+
+static void init_args(struct merge_node *merge, const struct merge_terms *terms)
+{
+	const struct node *node = &merge->node;
+
+	merge->method = terms->method;
+	while (method_all()[merge->place] != terms->method)
+		merge->place++;
+	merge->args = (struct method_args){
+		.n_inputs = terms->n_inputs,
+		.base = terms->base,
+		.values = merge->values,
+		.count = node->count,
+		.row = node->shape.rank ? node->shape.dims[node->shape.rank - 1]
+					: 1,
+		.stride = node->shape.rank && node->shape.dims[0]
+				  ? node->count / node->shape.dims[0]
+				  : 1,
+		.streams = merge->streams,
+		.traits = terms->method->traits,
+	};
+	merge->copied = -1;
+	if (merge->method->copies)
+		merge->copied = merge->method->copies(&merge->args);
+}
+
+static void init_node(struct merge_node *merge, const struct merge_terms *terms)
+{
+	struct node *node = &merge->node;
+	const struct node *first = terms->inputs[0];
+
+	node->dtype = first->dtype;
+	node->shape = first->shape;
+	node->count = first->count;
+	node->n_inputs = terms->n_inputs;
+	node->inputs = merge->inputs;
+	for (unsigned i = 0; i < node->n_inputs; i++) {
+		const struct node *input = merge->inputs[i];
+		node->dtype = dtype_promote(node->dtype, input->dtype);
+		node->n_leaves += input->n_leaves;
+		node->n_rows += input->n_rows;
+		if (input->scratch > node->scratch)
+			node->scratch = input->scratch;
+		if (input->row_room > node->row_room)
+			node->row_room = input->row_room;
+	}
+}
+
+/* By rows or not, and the room that this takes. */
+static void init_unit(struct merge_node *merge)
+{
+	struct node *node = &merge->node;
+	uint64_t row = merge->args.row;
+
+	node->type = &merge_type;
+	node->unit = TILE;
+	if (by_rows(merge) && row > 0) {
+		node->type = &merge_by_rows_type;
+		node->unit = row < TILE ? TILE / row * row : row;
+		node->n_rows++;
+		if (node->row_room < node->unit)
+			node->row_room = node->unit;
+	}
+	node->scratch += pointer_room(node->n_inputs) +
+			 node->n_inputs * input_room(node);
+}
+
+static size_t param_count(const struct method *method)
+{
+	size_t n = 0;
+
+	while (method->params[n].name)
+		n++;
+	return n;
+}
+
+static int copy_terms(struct merge_node *merge, const struct merge_terms *terms,
+		      size_t n_values)
+{
+	unsigned n = terms->n_inputs;
+
+	merge->inputs = calloc(n, sizeof(struct node *));
+	merge->values = calloc(n_values + 1, sizeof(double));
+	if (terms->method->random)
+		merge->streams = calloc(n, sizeof(struct method_stream));
+	if (!merge->inputs || !merge->values ||
+	    (terms->method->random && !merge->streams))
+		return -ENOMEM;
+
+	memcpy(merge->inputs, terms->inputs, n * sizeof(struct node *));
+	if (n_values > 0)
+		memcpy(merge->values, terms->values, n_values * sizeof(double));
+	if (merge->streams)
+		memcpy(merge->streams, terms->streams,
+		       n * sizeof(struct method_stream));
+	return 0;
+}
+
+int node_merge(const struct merge_terms *terms, struct node **ret)
+{
+	size_t n_values = param_count(terms->method) * terms->n_inputs;
+	struct merge_node *merge = calloc(1, sizeof(*merge));
+	if (!merge)
+		return -ENOMEM;
+	merge->node.type = &merge_type;
+	AUTO(node) node = &merge->node;
+
+	int r = copy_terms(merge, terms, n_values);
+	if (r < 0)
+		return r;
+	init_node(merge, terms);
+	init_args(merge, terms);
+	init_unit(merge);
+	r = merge_digest(merge, n_values);
+	if (r < 0)
+		return r;
+	if (merge->copied < 0 &&
+	    method_has_facts(merge->method, &merge->args)) {
+		r = facts_new(merge_facts_size(node), &node->facts);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE(node);
+	return 0;
+}
+
+const struct method *node_method(const struct node *node,
+				 const struct method_args **ret_args)
+{
+	if (node->type != &merge_type && node->type != &merge_by_rows_type)
+		return NULL;
+	*ret_args = &as_merge(node)->args;
+	return as_merge(node)->method;
+}
+
+int node_check_terms(const struct node *node, struct error *err)
+{
+	const struct merge_node *merge = as_merge(node);
+	const struct method *method = merge->method;
+
+	if (node->unit > ROW_MOST)
+		return error_set(err, -EINVAL,
+				 "its rows have %" PRIu64 " elements, but "
+				 "method %s takes whole rows of at most "
+				 "%" PRIu64,
+				 merge->args.row, method->name, ROW_MOST);
+	return method->check ? method->check(&merge->args, err) : 0;
+}

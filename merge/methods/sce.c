@@ -1,0 +1,419 @@
+/*
+ * SCE: select the elements that vary most between the task vectors, calculate
+ * a weight of each from its squares, erase elements against the majority of
+ * signs (Wan et al., FuseChat, 2024).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "merge/kernels/gram.h"
+#include "merge/kernels/rows.h"
+#include "merge/kernels/select.h"
+#include "merge/methods/gather.h"
+#include "merge/methods/method.h"
+
+#define CHUNK 512
+#define MARK_WORDS (PIECE / 64)
+
+enum {
+	SELECT_TOPK,
+	INT8_MASK,
+};
+
+static const struct method_param params[] = {
+	[SELECT_TOPK] = {.name = "select_topk",
+			 .summary = "share of the varying elements that is "
+				    "kept",
+			 .value = 1,
+			 .min = 0,
+			 .max = 1},
+	[INT8_MASK] = {.name = "int8_mask",
+		       .summary = "without effect on the result",
+		       .type = PARAM_BOOL},
+	{},
+};
+
+/* Passes; without selection only the last, as the first. */
+enum {
+	PASS_TOPS,
+	PASS_LOWS,
+	PASS_TIES,
+	PASS_SQUARES,
+};
+
+struct sce_facts {
+	struct select cut;
+	uint64_t varying, keep; /* elements */
+	double squares[];	/* (n_inputs,) sums over what is kept */
+};
+
+struct tops_part {
+	uint64_t zeros;
+	uint32_t counts[SELECT_TOPS];
+};
+
+struct tops_sum {
+	uint64_t zeros;
+	uint64_t counts[SELECT_TOPS];
+};
+
+struct marks_part {
+	uint64_t piece;
+	uint64_t marks[MARK_WORDS];
+};
+
+struct marks_sum {
+	uint64_t seen, index;
+};
+
+static int sce_copies(const struct method_args *args)
+{
+	bool nothing = arg_shared(args, SELECT_TOPK) <= 0;
+
+	return args->n_inputs == 1 || nothing ? args->base : -1;
+}
+
+static bool selects(const struct method_args *args)
+{
+	return arg_shared(args, SELECT_TOPK) < 1;
+}
+
+static size_t sce_facts_size(const struct method_args *args)
+{
+	return sizeof(struct sce_facts) + args->n_inputs * sizeof(double);
+}
+
+static unsigned kind_of(unsigned pass, const struct method_args *args)
+{
+	return selects(args) ? pass : PASS_SQUARES;
+}
+
+static struct method_sizes sce_sizes(unsigned pass,
+				     const struct method_args *args)
+{
+	size_t squares = args->n_inputs * sizeof(double);
+
+	switch (kind_of(pass, args)) {
+	case PASS_TOPS:
+		return (struct method_sizes){sizeof(struct tops_part),
+					     sizeof(struct tops_sum)};
+	case PASS_LOWS:
+		return (struct method_sizes){.sum = SELECT_LOWS *
+						    sizeof(uint64_t)};
+	case PASS_TIES:
+		return (struct method_sizes){sizeof(struct marks_part),
+					     sizeof(struct marks_sum)};
+	default:
+		return (struct method_sizes){squares, squares};
+	}
+}
+
+static void find_deltas(float *const *in, size_t n,
+			const struct method_args *args)
+{
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		if ((int)i != args->base)
+			row_subtract(in[i], in[args->base], n);
+}
+
+static void add_wide(double *restrict sum, const float *restrict x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sum[i] += (double)x[i];
+}
+
+static void add_squares(double *restrict sum, const float *restrict x,
+			const double *restrict mean, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		double off = (double)x[i] - mean[i];
+		sum[i] += off * off;
+	}
+}
+
+/* Population variance of the task vectors, element by element. */
+static void find_variance(float *out, float *const *in, size_t n,
+			  const struct method_args *args)
+{
+	double n_vectors = args->n_inputs - 1;
+
+	for (size_t at = 0; at < n; at += CHUNK) {
+		size_t now = n - at < CHUNK ? n - at : CHUNK;
+		double mean[CHUNK] = {}, sum[CHUNK] = {};
+
+		for (unsigned i = 0; i < args->n_inputs; i++)
+			if ((int)i != args->base)
+				add_wide(mean, in[i] + at, now);
+		for (size_t i = 0; i < now; i++)
+			mean[i] /= n_vectors;
+		for (unsigned i = 0; i < args->n_inputs; i++)
+			if ((int)i != args->base)
+				add_squares(sum, in[i] + at, mean, now);
+		for (size_t i = 0; i < now; i++)
+			out[at + i] = (float)(sum[i] / n_vectors);
+	}
+}
+
+/* The largest variances are kept, of equal ones those with lower indices. */
+static struct select_cut find_cut(const struct sce_facts *facts)
+{
+	uint32_t keep = facts->cut.key, drop = keep + 1;
+
+	if (facts->keep == 0)
+		return (struct select_cut){UINT32_MAX, UINT32_MAX, 0};
+	return facts->cut.nth
+		       ? (struct select_cut){keep, drop, facts->cut.index}
+		       : (struct select_cut){keep, keep, 0};
+}
+
+/* 1 for the elements that are kept, 0 for the others. */
+static void find_mask(float *mask, const float *variance, uint64_t first,
+		      size_t n, const struct sce_facts *facts)
+{
+	struct select_cut cut = find_cut(facts);
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t limit = select_limit(&cut, first + i);
+		mask[i] = select_key(variance[i]) >= limit ? 1.0f : 0.0f;
+	}
+}
+
+static void row_mask(float *restrict x, const float *restrict mask, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] *= mask[i];
+}
+
+/* Task vectors in place of inputs, without what is not selected. */
+static void find_selected(float *const *in, uint64_t first, size_t n,
+			  const struct method_args *args,
+			  const struct sce_facts *facts)
+{
+	float variance[TILE], mask[TILE];
+
+	find_deltas(in, n, args);
+	if (!selects(args))
+		return;
+	find_variance(variance, in, n, args);
+	find_mask(mask, variance, first, n, facts);
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		if ((int)i != args->base)
+			row_mask(in[i], mask, n);
+}
+
+static void scan_squares(const struct method_scan *scan,
+			 const struct method_args *args)
+{
+	double *squares = scan->part;
+
+	find_selected(scan->in, scan->first, scan->n, args, scan->facts);
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		if ((int)i != args->base)
+			gram_add(&squares[i], scan->in + i, 1, scan->n);
+}
+
+static uint64_t count_zeros(const float *x, size_t n)
+{
+	uint32_t zeros = 0;
+
+	for (size_t i = 0; i < n; i++)
+		zeros += x[i] == 0;
+	return zeros;
+}
+
+static void sce_scan(const struct method_scan *scan,
+		     const struct method_args *args)
+{
+	const struct sce_facts *facts = scan->facts;
+	struct tops_part *tops = scan->part;
+	struct marks_part *marks = scan->part;
+	unsigned kind = kind_of(scan->pass, args);
+	float variance[TILE];
+	if (kind == PASS_SQUARES) {
+		scan_squares(scan, args);
+		return;
+	}
+
+	find_deltas(scan->in, scan->n, args);
+	find_variance(variance, scan->in, scan->n, args);
+	if (kind == PASS_TOPS) {
+		select_count_tops(tops->counts, variance, scan->n);
+		tops->zeros += count_zeros(variance, scan->n);
+	} else if (kind == PASS_LOWS) {
+		select_count_lows(scan->sum, facts->cut.top, variance, scan->n);
+	} else {
+		marks->piece = scan->piece;
+		select_mark(marks->marks, scan->first - scan->piece,
+			    facts->cut.key, variance, scan->n);
+	}
+}
+
+static void sce_fold(void *sum, const void *part, unsigned pass,
+		     const void *facts, const struct method_args *args)
+{
+	const struct sce_facts *own = facts;
+	const struct tops_part *tops = part;
+	struct tops_sum *tops_sum = sum;
+	const struct marks_part *marks = part;
+	struct marks_sum *marks_sum = sum;
+	uint64_t at;
+
+	switch (kind_of(pass, args)) {
+	case PASS_TOPS:
+		tops_sum->zeros += tops->zeros;
+		select_fold_tops(tops_sum->counts, tops->counts);
+		break;
+	case PASS_LOWS:
+		break;
+	case PASS_TIES:
+		if (select_fold_marks(&own->cut, marks->marks, MARK_WORDS,
+				      &marks_sum->seen, &at))
+			marks_sum->index = marks->piece + at;
+		break;
+	default:
+		add_doubles(sum, part, args->n_inputs);
+	}
+}
+
+static unsigned settle_tops(struct sce_facts *facts, const struct tops_sum *sum,
+			    const struct method_args *args)
+{
+	double share = arg_shared(args, SELECT_TOPK);
+
+	facts->varying = args->count - sum->zeros;
+	facts->keep = (uint64_t)((double)facts->varying * share);
+	facts->cut.rank = args->count - facts->keep;
+	if (facts->keep == 0)
+		return 0;
+	select_find_top(&facts->cut, sum->counts);
+	return PASS_LOWS;
+}
+
+static unsigned settle_lows(struct sce_facts *facts, const uint64_t *lows)
+{
+	select_find_key(&facts->cut, lows);
+	uint64_t lower = facts->cut.rank - facts->cut.below;
+	facts->cut.nth = lower ? facts->cut.equal - lower : 0;
+	return lower ? PASS_TIES : PASS_SQUARES;
+}
+
+static unsigned sce_settle(void *facts, unsigned pass, const void *sum,
+			   const struct method_args *args)
+{
+	struct sce_facts *own = facts;
+	const struct marks_sum *marks = sum;
+
+	switch (kind_of(pass, args)) {
+	case PASS_TOPS:
+		return settle_tops(own, sum, args);
+	case PASS_LOWS:
+		return settle_lows(own, sum);
+	case PASS_TIES:
+		own->cut.index = marks->index;
+		return PASS_SQUARES;
+	default:
+		memcpy(own->squares, sum, args->n_inputs * sizeof(double));
+		plain_doubles(own->squares, args->n_inputs);
+		return 0;
+	}
+}
+
+/* Weights that sum up to 1: (n_inputs,) */
+static void find_weights(float *weights, const struct sce_facts *facts,
+			 const struct method_args *args)
+{
+	float sum = 0;
+
+	for (unsigned i = 0; i < args->n_inputs; i++) {
+		weights[i] = (float)(facts->squares[i] / (double)args->count);
+		if ((int)i != args->base)
+			sum += weights[i];
+	}
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		weights[i] = fabsf(sum) < 1e-6f
+				     ? 1 / (float)(args->n_inputs - 1)
+				     : weights[i] / sum;
+}
+
+static bool sce_tell(struct method_fact *ret, unsigned i, const void *facts,
+		     const struct method_args *args)
+{
+	const struct sce_facts *own = facts;
+	float weights[INPUTS_MOST];
+	if (i >= 2 + args->n_inputs)
+		return false;
+
+	*ret = (struct method_fact){.input = -1};
+	if (i < 2) {
+		if (selects(args))
+			ret->name =
+				i == 0 ? "elements that vary" : "elements kept";
+		ret->value = (double)(i == 0 ? own->varying : own->keep);
+		return true;
+	}
+	i -= 2;
+	find_weights(weights, own, args);
+	ret->input = (int)i;
+	if ((int)i != args->base)
+		ret->name = "weight";
+	ret->value = (double)weights[i];
+	return true;
+}
+
+/* Adds the elements whose sign has the majority, and their weights. */
+static void add_voters(float *restrict sum, float *restrict weights,
+		       const float *restrict votes, const float *restrict x,
+		       float weight, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float with = votes[i] >= 0 ? x[i] : -x[i];
+		float own = with > 0 ? weight : 0;
+
+		sum[i] += x[i] * own;
+		weights[i] += own;
+	}
+}
+
+static void sce_blend(float *restrict out, float *const *in, uint64_t first,
+		      size_t n, const struct method_args *args,
+		      const void *facts)
+{
+	const float *restrict base = in[args->base];
+	float votes[TILE], sums[TILE], weights[INPUTS_MOST];
+
+	find_selected(in, first, n, args, facts);
+	find_weights(weights, facts, args);
+	memset(votes, 0, n * sizeof(*votes));
+	memset(sums, 0, n * sizeof(*sums));
+	memset(out, 0, n * sizeof(*out));
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		if ((int)i != args->base)
+			row_add(votes, in[i], n);
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		if ((int)i != args->base)
+			add_voters(out, sums, votes, in[i], weights[i], n);
+	for (size_t i = 0; i < n; i++)
+		out[i] = base[i] + out[i] / (sums[i] < 1e-6f ? 1e-6f : sums[i]);
+}
+
+const struct method ISA_NAME(method_sce) = {
+	.name = "sce",
+	.title = "SCE",
+	.url = "https://arxiv.org/abs/2408.07990",
+	.summary = "task vectors weighted by their squares, by majority of "
+		   "signs",
+	.formula = "base + sum w_i p_i / sum w_i, p_i the select_topk most "
+		   "varying elements of x_i - base, w_i mean p_i^2; elements "
+		   "against the sign of the sum left out",
+	.base = BASE_REQUIRED,
+	.min_inputs = 1,
+	.params = params,
+	.copies = sce_copies,
+	.facts_size = sce_facts_size,
+	.sizes = sce_sizes,
+	.scan = sce_scan,
+	.fold = sce_fold,
+	.settle = sce_settle,
+	.tell = sce_tell,
+	.blend = sce_blend,
+};

@@ -1,0 +1,186 @@
+#include "merge/methods/span.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "merge/kernels/angle.h"
+#include "merge/kernels/gram.h"
+#include "merge/kernels/rows.h"
+#include "merge/methods/gather.h"
+
+#define GRAM_MOST (INPUTS_MOST * (INPUTS_MOST + 1) / 2)
+
+/* Facts: (n,) coefficients, then the Gram matrix. */
+
+size_t span_facts_size(const struct method_args *args)
+{
+	const struct span_traits *traits = args->traits;
+	unsigned n = span_vectors(args);
+
+	if (traits->by_rows && traits->by_rows(args))
+		return 0;
+	return (n + gram_count(n)) * sizeof(double);
+}
+
+struct method_sizes span_sizes(unsigned pass, const struct method_args *args)
+{
+	size_t size = gram_count(span_vectors(args)) * sizeof(double);
+	(void)pass;
+
+	return (struct method_sizes){.part = size, .sum = size};
+}
+
+void span_make_vectors(float **vectors, float *const *in, size_t n,
+		       const struct method_args *args)
+{
+	bool from_base = span_from_base(args);
+
+	for (unsigned i = 0; i < span_vectors(args); i++) {
+		vectors[i] = in[span_input(args, i)];
+		if (from_base)
+			row_subtract(vectors[i], in[args->base], n);
+	}
+}
+
+void span_scan(const struct method_scan *scan, const struct method_args *args)
+{
+	float *vectors[INPUTS_MOST];
+
+	span_make_vectors(vectors, scan->in, scan->n, args);
+	gram_add(scan->part, vectors, span_vectors(args), scan->n);
+}
+
+void span_fold(void *sum, const void *part, unsigned pass, const void *facts,
+	       const struct method_args *args)
+{
+	(void)pass;
+	(void)facts;
+
+	add_doubles(sum, part, gram_count(span_vectors(args)));
+}
+
+unsigned span_settle(void *facts, unsigned pass, const void *sum,
+		     const struct method_args *args)
+{
+	const struct span_traits *traits = args->traits;
+	unsigned n = span_vectors(args);
+	double *coefs = facts;
+	(void)pass;
+
+	memcpy(coefs + n, sum, gram_count(n) * sizeof(double));
+	traits->solve(coefs, coefs + n, n, args);
+	plain_doubles(coefs, n + gram_count(n));
+	return 0;
+}
+
+/* First lengths, then angles between the vectors, then coefficients. */
+bool span_tell(struct method_fact *ret, unsigned i, const void *facts,
+	       const struct method_args *args)
+{
+	unsigned n = span_vectors(args);
+	const double *coefs = facts, *gram = coefs + n;
+	unsigned n_angles = (unsigned)gram_count(n) - n;
+
+	if (i < n) {
+		*ret = (struct method_fact){
+			.name = span_from_base(args) ? "length of task vector"
+						     : "length",
+			.input = (int)span_input(args, i),
+			.value = sqrt(gram[gram_index(n, i, i)]),
+		};
+		return true;
+	}
+	i -= n;
+	if (i < n) {
+		*ret = (struct method_fact){
+			.name = "coefficient",
+			.input = (int)span_input(args, i),
+			.value = coefs[i],
+		};
+		return true;
+	}
+	i -= n;
+	if (i >= n_angles)
+		return false;
+	unsigned row = 0;
+	for (; i >= n - row - 1; row++)
+		i -= n - row - 1;
+	unsigned other = row + 1 + i;
+	double cosine = gram[gram_index(n, row, other)] /
+			sqrt(gram[gram_index(n, row, row)] *
+			     gram[gram_index(n, other, other)]);
+	*ret = (struct method_fact){
+		.name = row == 0 && other == 1
+				? "angle of the first two, degrees"
+				: "angle of a pair, degrees",
+		.input = -1,
+		.value = angle_acos(fmax(-1, fmin(1, cosine))) * 180 / M_PI,
+	};
+	return true;
+}
+
+/* base: what the sum is added to, or NULL; out may be no vector. */
+static void combine(float *restrict out, float *const *vectors,
+		    unsigned n_vectors, const float *base, size_t n,
+		    const double *coefs)
+{
+	unsigned i = 0;
+
+	if (base) {
+		memcpy(out, base, n * sizeof(*out));
+	} else {
+		memcpy(out, vectors[0], n * sizeof(*out));
+		row_multiply(out, (float)coefs[0], n);
+		i = 1;
+	}
+	for (; i + 1 < n_vectors; i += 2)
+		row_add_fused2(out, vectors[i], (float)coefs[i], vectors[i + 1],
+			       (float)coefs[i + 1], n);
+	if (i < n_vectors)
+		row_add_fused(out, vectors[i], (float)coefs[i], n);
+}
+
+/* Every row with coefficients of its own. Moves the vectors on. */
+static void combine_rows(float *out, float **vectors, const float *base,
+			 size_t n, const struct method_args *args)
+{
+	const struct span_traits *traits = args->traits;
+	unsigned n_vectors = span_vectors(args);
+	double coefs[INPUTS_MOST], gram[GRAM_MOST];
+
+	for (size_t at = 0; at < n; at += args->row) {
+		memset(gram, 0, gram_count(n_vectors) * sizeof(*gram));
+		for (size_t done = 0; done < args->row; done += TILE) {
+			size_t left = args->row - done;
+			float *tile[INPUTS_MOST];
+			for (unsigned i = 0; i < n_vectors; i++)
+				tile[i] = vectors[i] + done;
+			gram_add(gram, tile, n_vectors,
+				 left < TILE ? left : TILE);
+		}
+		traits->solve(coefs, gram, n_vectors, args);
+		combine(out + at, vectors, n_vectors, base ? base + at : NULL,
+			args->row, coefs);
+		for (unsigned i = 0; i < n_vectors; i++)
+			vectors[i] += args->row;
+	}
+}
+
+void span_blend(float *out, float *const *in, uint64_t first, size_t n,
+		const struct method_args *args, const void *facts)
+{
+	const float *base = span_from_base(args) ? in[args->base] : NULL;
+	unsigned n_vectors = span_vectors(args);
+	float *vectors[INPUTS_MOST];
+	(void)first;
+
+	if (n_vectors == 0) {
+		memcpy(out, base, n * sizeof(*out));
+		return;
+	}
+	span_make_vectors(vectors, in, n, args);
+	if (facts)
+		combine(out, vectors, n_vectors, base, n, facts);
+	else
+		combine_rows(out, vectors, base, n, args);
+}
