@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "merge/engine/node_set.h"
 #include "merge/recipe/recipe.h"
 #include "merge/source/locate.h"
 #include "merge/source/source.h"
@@ -217,7 +218,8 @@ static int compare_names(const void *a, const void *b)
 
 static int name_tensors(const struct spellings *spellings,
 			const struct source *donor, const struct arch *arch,
-			struct model *model, struct error *err)
+			struct node_set *nodes, struct model *model,
+			struct error *err)
 {
 	const struct source *source = model->source;
 
@@ -231,7 +233,9 @@ static int name_tensors(const struct spellings *spellings,
 		if (!named->name)
 			return error_set(err, -ENOMEM, "out of memory");
 		model->n_names++;
-		named->tensor = tensor;
+		named->stored = tensor->name;
+		if (node_set_stored(nodes, tensor, &named->node) < 0)
+			return error_set(err, -ENOMEM, "out of memory");
 		arch_locate(arch, named->name, &named->place);
 	}
 	qsort(model->names, model->n_names, sizeof(*model->names),
@@ -242,13 +246,14 @@ static int name_tensors(const struct spellings *spellings,
 					 "%s: tensors %s and %s are two "
 					 "spellings of one name",
 					 source->directory,
-					 model->names[i - 1].tensor->name,
-					 model->names[i].tensor->name);
+					 model->names[i - 1].stored,
+					 model->names[i].stored);
 	}
 	return 0;
 }
 
-static int name_all(struct models *models, struct error *err)
+static int name_all(struct models *models, struct node_set *nodes,
+		    struct error *err)
 {
 	const struct source *donor = models->items[models->donor].source;
 	int r = arch_infer(donor, &models->arch, err);
@@ -260,14 +265,14 @@ static int name_all(struct models *models, struct error *err)
 	if (r < 0)
 		error_set(err, r, "out of memory");
 	for (size_t i = 0; r == 0 && i < models->n; i++)
-		r = name_tensors(&spellings, donor, models->arch,
+		r = name_tensors(&spellings, donor, models->arch, nodes,
 				 &models->items[i], err);
 	spellings_done(&spellings);
 	return r;
 }
 
 int models_open(const struct recipe *recipe, bool allow_crimes,
-		struct models *ret, struct error *err)
+		struct node_set *nodes, struct models *ret, struct error *err)
 {
 	struct models models = {0};
 	int r = collect_refs(recipe, &models);
@@ -278,7 +283,7 @@ int models_open(const struct recipe *recipe, bool allow_crimes,
 	if (r == 0 && !allow_crimes)
 		r = check_architectures(recipe, &models, err);
 	if (r == 0)
-		r = name_all(&models, err);
+		r = name_all(&models, nodes, err);
 	if (r < 0) {
 		models_done(&models);
 		return r;
@@ -310,13 +315,13 @@ size_t models_find(const struct models *models, const struct model_ref *ref)
 	return i;
 }
 
-const struct tensor *model_tensor(const struct model *model, const char *name)
+struct node *model_node(const struct model *model, const char *name)
 {
 	struct named_tensor key = {.name = (char *)name};
 	const struct named_tensor *found = bsearch(
 		&key, model->names, model->n_names, sizeof(key), compare_names);
 
-	return found ? found->tensor : NULL;
+	return found ? found->node : NULL;
 }
 
 int model_ties(const struct model *model)
@@ -328,20 +333,20 @@ int model_ties(const struct model *model)
 	return cJSON_IsBool(item) ? cJSON_IsTrue(item) : -1;
 }
 
-const struct tensor *model_tied(const struct model *model, const char *name)
+struct node *model_tied(const struct model *model, const char *name)
 {
 	if (!arch_is_head(name) && !arch_is_embedding(name))
 		return NULL;
 	if (model_ties(model) == 0)
 		return NULL;
 
-	const struct tensor *head = NULL;
+	struct node *head = NULL;
 	for (size_t i = 0; i < model->n_names; i++) {
 		const struct named_tensor *named = &model->names[i];
 		if (arch_is_embedding(named->name))
-			return named->tensor;
+			return named->node;
 		if (arch_is_head(named->name))
-			head = named->tensor;
+			head = named->node;
 	}
 	return head;
 }

@@ -1,6 +1,6 @@
 /*
- * The models of a recipe, opened, each tensor known by the donor's spelling of
- * its name and by its place in the architecture.
+ * The models of a recipe, opened, each tensor an expression known by the
+ * donor's spelling of its name and by its place in the architecture.
  */
 #ifndef MERGE_ENGINE_MODELS_H
 #define MERGE_ENGINE_MODELS_H
@@ -12,14 +12,16 @@
 #include "util/error.h"
 
 struct model_ref;
+struct node;
+struct node_set;
 struct recipe;
 struct source;
-struct tensor;
 
 struct named_tensor {
-	char *name; /* as the donor spells it; owned */
+	char *name;	    /* as the donor spells it; owned */
+	const char *stored; /* as the model itself spells it; borrowed */
 	struct arch_place place;
-	const struct tensor *tensor;
+	struct node *node; /* its values; borrowed from the plan */
 };
 
 struct model {
@@ -39,24 +41,24 @@ struct models {
 /*
  * Opens every model that the recipe names, once each. Errors: not found, not
  * readable, quantised, of another architecture than the donor (unless
- * allow_crimes), a feature that is not built yet.
+ * allow_crimes), a feature that is not built yet. Nodes are added to the set.
  */
 int models_open(const struct recipe *recipe, bool allow_crimes,
-		struct models *ret, struct error *err);
+		struct node_set *nodes, struct models *ret, struct error *err);
 void models_done(struct models *models);
 
 /* The model of a reference that the recipe holds. */
 size_t models_find(const struct models *models, const struct model_ref *ref);
 
 /* By the donor's spelling; NULL if the model does not have it. */
-const struct tensor *model_tensor(const struct model *model, const char *name);
+struct node *model_node(const struct model *model, const char *name);
 
 /*
  * What stands in for an embedding or a head that a model ties and so does not
  * store: its other embedding. NULL if there is none, or if its config.json
  * says that nothing is tied.
  */
-const struct tensor *model_tied(const struct model *model, const char *name);
+struct node *model_tied(const struct model *model, const char *name);
 
 /* tie_word_embeddings of config.json: -1 when it says nothing, 0, 1. */
 int model_ties(const struct model *model);

@@ -287,7 +287,7 @@ static void judge_ties(struct planner *planner)
 		return;
 	for (size_t i = 0; i < plan->n_tensors; i++) {
 		const char *name = plan->tensors[i].name;
-		if (arch_is_head(name) && !model_tensor(donor, name))
+		if (arch_is_head(name) && !model_node(donor, name))
 			plan->tied = 0;
 	}
 }
@@ -330,7 +330,8 @@ static int plan_all(struct planner *planner, const struct plan_options *options)
 	const struct recipe *recipe = planner->recipe;
 	int r = refuse_unbuilt(recipe, planner->err);
 	if (r == 0)
-		r = models_open(recipe, options->allow_crimes, &planner->models,
+		r = models_open(recipe, options->allow_crimes,
+				&planner->plan->nodes, &planner->models,
 				planner->err);
 	if (r < 0)
 		return r;
@@ -393,9 +394,7 @@ void plan_free(struct plan *plan)
 		free(plan->depths[i].layers);
 	}
 	free(plan->depths);
-	for (size_t i = 0; i < plan->n_nodes; i++)
-		node_free(plan->nodes[i]);
-	free(plan->nodes);
+	node_set_done(&plan->nodes);
 	for (size_t i = 0; i < plan->n_sources; i++)
 		source_close(plan->sources[i]);
 	free(plan->sources);

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "merge/engine/node_set.h"
 #include "merge/tensor/dtype.h"
 #include "merge/tensor/shape.h"
 #include "util/error.h"
@@ -70,9 +71,8 @@ struct plan {
 	 * NULL; borrowed */
 	const char *architecture;
 	int tied; /* tie_word_embeddings: -1 as the donor says, 0, 1 */
-	struct notes notes;  /* what a person should know */
-	struct node **nodes; /* (n_nodes,) owned */
-	size_t n_nodes;
+	struct notes notes; /* what a person should know */
+	struct node_set nodes;
 	size_t scratch;	   /* floats that one thread needs for any tensor */
 	unsigned n_leaves; /* the most that any tensor's expression has */
 	unsigned n_rows;   /* likewise, see node.h */

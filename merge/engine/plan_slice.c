@@ -16,12 +16,6 @@ struct claim {
 	char name[];
 };
 
-struct known_node {
-	UT_hash_handle hh;
-	struct digest digest;
-	struct node *node; /* borrowed from the plan */
-};
-
 void planner_done(struct planner *planner)
 {
 	struct claim *claim, *next_claim;
@@ -29,12 +23,6 @@ void planner_done(struct planner *planner)
 	{
 		HASH_DEL(planner->claims, claim);
 		free(claim);
-	}
-	struct known_node *known, *next_known;
-	HASH_ITER(hh, planner->known, known, next_known)
-	{
-		HASH_DEL(planner->known, known);
-		free(known);
 	}
 	models_done(&planner->models);
 }
@@ -61,63 +49,16 @@ static int claim_name(struct planner *planner, const char *name)
 	return 1;
 }
 
-/*
- * Gives a new node to the plan, or frees it if the plan has an equal one; so
- * that equal expressions share their facts. Takes ownership.
- */
-static int intern(struct planner *planner, struct node *taken,
-		  struct node **ret)
-{
-	AUTO(node) node = taken;
-	struct plan *plan = planner->plan;
-	struct known_node *known = NULL;
-
-	HASH_FIND(hh, planner->known, &node->digest, sizeof(node->digest),
-		  known);
-	if (known) {
-		*ret = known->node;
-		return 0;
-	}
-
-	/* Room grows by doubling: n is a power of two when it is full. */
-	if ((plan->n_nodes & (plan->n_nodes - 1)) == 0) {
-		size_t room = plan->n_nodes ? 2 * plan->n_nodes : 64;
-		struct node **nodes =
-			reallocarray(plan->nodes, room, sizeof(*nodes));
-		if (!nodes)
-			return no_memory(planner);
-		plan->nodes = nodes;
-	}
-	known = calloc(1, sizeof(*known));
-	if (!known)
-		return no_memory(planner);
-	known->digest = node->digest;
-	known->node = node;
-	HASH_ADD(hh, planner->known, digest, sizeof(known->digest), known);
-	plan->nodes[plan->n_nodes++] = TAKE(node);
-	*ret = known->node;
-	return 0;
-}
-
-static int stored(struct planner *planner, const struct tensor *tensor,
-		  struct node **ret)
-{
-	struct node *node = NULL;
-	int r = node_stored(tensor, &node);
-
-	return r < 0 ? no_memory(planner) : intern(planner, node, ret);
-}
-
 /* One output tensor on its way: its name and what the inputs have for it. */
 struct job {
 	const struct slice_plan *slice;
 	const char *name;	 /* of the output, owned by the caller */
 	struct arch_place place; /* in the output */
 	double t;		 /* for gradients */
-	/* (n_inputs,) of the slice; tensor NULL where an input lacks it */
+	/* (n_inputs,) of the slice; node NULL where an input lacks it */
 	struct job_input {
-		const struct tensor *tensor;
-		char *name; /* as parameters' filters see it; owned */
+		struct node *node; /* borrowed from the plan */
+		char *name;	   /* as parameters' filters see it; owned */
 	} * inputs;
 	unsigned n_present;
 };
@@ -204,38 +145,34 @@ static int carry(struct planner *planner, const struct job *job,
 {
 	const struct slice_plan *slice = job->slice;
 	unsigned from = 0;
-	if (slice->base >= 0 && job->inputs[slice->base].tensor)
+	if (slice->base >= 0 && job->inputs[slice->base].node)
 		from = (unsigned)slice->base;
-	while (!job->inputs[from].tensor)
+	while (!job->inputs[from].node)
 		from++;
 
-	struct node *node = NULL;
-	int r = stored(planner, job->inputs[from].tensor, &node);
-	if (r < 0)
-		return r;
 	if (why) {
-		r = note(planner, job, why, label_of(planner, slice, from));
+		int r = note(planner, job, why, label_of(planner, slice, from));
 		if (r < 0)
 			return r;
 	}
-	return emit(planner, job, node, tensor_carried);
+	return emit(planner, job, job->inputs[from].node, tensor_carried);
 }
 
 static int check_shapes(struct planner *planner, const struct job *job)
 {
-	const struct tensor *first = NULL;
+	const struct node *first = NULL;
 	unsigned first_input = 0;
 
 	for (unsigned i = 0; i < job->slice->n_inputs; i++) {
-		const struct tensor *tensor = job->inputs[i].tensor;
-		if (!tensor)
+		const struct node *node = job->inputs[i].node;
+		if (!node)
 			continue;
 		if (!first) {
-			first = tensor;
+			first = node;
 			first_input = i;
 			continue;
 		}
-		if (shape_equal(&first->shape, &tensor->shape))
+		if (shape_equal(&first->shape, &node->shape))
 			continue;
 		char a[192], b[192];
 		bool rows =
@@ -246,7 +183,7 @@ static int check_shapes(struct planner *planner, const struct job *job)
 			planner->recipe->path, job->slice->slice->line,
 			job->name, shape_format(&first->shape, a),
 			label_of(planner, job->slice, first_input),
-			shape_format(&tensor->shape, b),
+			shape_format(&node->shape, b),
 			label_of(planner, job->slice, i),
 			rows ? "vocabularies must be aligned first (tokenizer: "
 			       "{source: base})"
@@ -264,7 +201,7 @@ static bool in_every_layer(const struct model *model,
 
 	for (uint64_t i = 0; i < n_layers; i++) {
 		AUTO_FREE char *other = arch_renumber(name, i);
-		if (!other || !model_tensor(model, other))
+		if (!other || !model_node(model, other))
 			return false;
 	}
 	return true;
@@ -277,7 +214,7 @@ static bool is_needed(const struct planner *planner, const struct job *job,
 	const struct slice_plan *slice = job->slice;
 	const struct job_input *input = &job->inputs[have];
 
-	if (input->tensor->shape.rank < 2)
+	if (input->node->shape.rank < 2)
 		return false;
 	if (job->place.position != ARCH_LAYER)
 		return arch_is_embedding(job->name) || arch_is_head(job->name);
@@ -292,11 +229,11 @@ static int check_missing(struct planner *planner, const struct job *job)
 {
 	const struct slice_plan *slice = job->slice;
 	unsigned have = 0;
-	while (!job->inputs[have].tensor)
+	while (!job->inputs[have].node)
 		have++;
 
 	for (unsigned i = 0; i < slice->n_inputs; i++) {
-		if (job->inputs[i].tensor)
+		if (job->inputs[i].node)
 			continue;
 		if (is_needed(planner, job, have))
 			return error_set(planner->err, -EINVAL,
@@ -362,7 +299,7 @@ static int param_values(struct planner *planner, const struct job *job,
 
 	for (size_t p = 0; params[p].name; p++) {
 		for (unsigned i = 0; i < job->slice->n_inputs; i++) {
-			if (!job->inputs[i].tensor)
+			if (!job->inputs[i].node)
 				continue;
 			int r = param_value(planner, job, &params[p], i,
 					    values++);
@@ -398,7 +335,7 @@ static int find_streams(struct planner *planner, const struct job *job,
 	unsigned n = 0;
 	for (unsigned i = 0; i < job->slice->n_inputs; i++) {
 		struct digest own = digest_of(&tensor, sizeof(tensor), i);
-		if (job->inputs[i].tensor)
+		if (job->inputs[i].node)
 			streams[n++] = (struct method_stream){
 				.key = own.high,
 				.nonce = own.low,
@@ -408,22 +345,19 @@ static int find_streams(struct planner *planner, const struct job *job,
 }
 
 /* Of the inputs that are there: their nodes, and which is the base. */
-static int find_nodes(struct planner *planner, const struct job *job,
-		      struct node **inputs, int *ret_base)
+static void find_nodes(const struct job *job, struct node **inputs,
+		       int *ret_base)
 {
 	unsigned n = 0;
 
 	*ret_base = -1;
 	for (unsigned i = 0; i < job->slice->n_inputs; i++) {
-		if (!job->inputs[i].tensor)
+		if (!job->inputs[i].node)
 			continue;
 		if ((int)i == job->slice->base)
 			*ret_base = (int)n;
-		int r = stored(planner, job->inputs[i].tensor, &inputs[n++]);
-		if (r < 0)
-			return r;
+		inputs[n++] = job->inputs[i].node;
 	}
-	return 0;
 }
 
 static int merge_terms(struct planner *planner, const struct job *job,
@@ -440,8 +374,9 @@ static int merge_terms(struct planner *planner, const struct job *job,
 				    planner->recipe->path,
 				    job->slice->slice->line, job->name);
 	}
-	r = intern(planner, node, &node);
-	return r < 0 ? r : emit(planner, job, node, terms->method->name);
+	if (node_set_add(&planner->plan->nodes, node, &node) < 0)
+		return no_memory(planner);
+	return emit(planner, job, node, terms->method->name);
 }
 
 static int merge_job(struct planner *planner, const struct job *job)
@@ -456,9 +391,8 @@ static int merge_job(struct planner *planner, const struct job *job)
 		return no_memory(planner);
 
 	int base = -1;
-	int r = find_nodes(planner, job, inputs, &base);
-	if (r == 0)
-		r = param_values(planner, job, values);
+	find_nodes(job, inputs, &base);
+	int r = param_values(planner, job, values);
 	if (r == 0)
 		r = find_streams(planner, job, streams);
 	if (r < 0)
@@ -479,11 +413,11 @@ static int plan_job(struct planner *planner, const struct job *job)
 {
 	const struct slice_plan *slice = job->slice;
 	const struct method *method = planner->recipe->method;
-	bool has_base = slice->base >= 0 && job->inputs[slice->base].tensor;
+	bool has_base = slice->base >= 0 && job->inputs[slice->base].node;
 
 	for (unsigned i = 0; i < slice->n_inputs; i++) {
-		const struct tensor *tensor = job->inputs[i].tensor;
-		if (tensor && !tensor->dtype->mergeable)
+		const struct node *node = job->inputs[i].node;
+		if (node && !node->dtype->mergeable)
 			return carry(planner, job,
 				     job->n_present > 1
 					     ? "not floating point, copied from"
@@ -527,18 +461,18 @@ static int find_inputs(struct planner *planner, struct job *job,
 				: strdup(job->name);
 		if (!input->name)
 			return no_memory(planner);
-		input->tensor = model_tensor(model, input->name);
-		if (input->tensor)
+		input->node = model_node(model, input->name);
+		if (input->node)
 			job->n_present++;
 	}
 	/* Ties only stand in where some input stores the tensor itself. */
 	for (unsigned i = 0; job->n_present > 0 && i < slice->n_inputs; i++) {
 		struct job_input *input = &job->inputs[i];
-		if (input->tensor)
+		if (input->node)
 			continue;
-		input->tensor =
+		input->node =
 			model_tied(model_of(planner, slice, i), input->name);
-		if (input->tensor)
+		if (input->node)
 			job->n_present++;
 	}
 	return 0;
@@ -557,7 +491,7 @@ static double gradient_position(const struct slice_plan *slice,
 /* place and name are of the output; offset is the layer's in the slice. */
 static int plan_name(struct planner *planner, const struct slice_plan *slice,
 		     const char *name, struct arch_place place, uint64_t offset,
-		     const struct tensor *donors)
+		     struct node *donors)
 {
 	int r = claim_name(planner, name);
 	if (r <= 0)
@@ -578,12 +512,10 @@ static int plan_name(struct planner *planner, const struct slice_plan *slice,
 	if (r == 0 && job.n_present > 0) {
 		r = plan_job(planner, &job);
 	} else if (r == 0) {
-		struct node *node = NULL;
-		r = stored(planner, donors, &node);
-		if (r == 0 && slice->n_inputs > 0)
+		if (slice->n_inputs > 0)
 			r = note(planner, &job, "carried from the donor", "");
 		if (r == 0)
-			r = emit(planner, &job, node, tensor_carried);
+			r = emit(planner, &job, donors, tensor_carried);
 	}
 	for (unsigned i = 0; i < slice->n_inputs; i++)
 		free(inputs[i].name);
@@ -613,11 +545,11 @@ static int offer(struct planner *planner, const struct slice_plan *slice,
 		if (!name)
 			return no_memory(planner);
 		return plan_name(planner, slice, name, place, offset,
-				 named->tensor);
+				 named->node);
 	}
 	if (!place.beyond)
 		return plan_name(planner, slice, named->name, place, 0,
-				 named->tensor);
+				 named->node);
 
 	/* Extra layers keep following the counted ones. */
 	const struct arch_module *module =
@@ -629,10 +561,9 @@ static int offer(struct planner *planner, const struct slice_plan *slice,
 	if (strcmp(name, named->name) != 0) {
 		struct slice_plan alone = *slice;
 		alone.n_inputs = 0;
-		return plan_name(planner, &alone, name, place, 0,
-				 named->tensor);
+		return plan_name(planner, &alone, name, place, 0, named->node);
 	}
-	return plan_name(planner, slice, name, place, 0, named->tensor);
+	return plan_name(planner, slice, name, place, 0, named->node);
 }
 
 static int offer_all(struct planner *planner, const struct slice_plan *slice,

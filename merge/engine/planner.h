@@ -11,8 +11,7 @@
 #include "merge/engine/plan.h"
 #include "merge/recipe/recipe.h"
 
-struct claim;	   /* an output name that is taken */
-struct known_node; /* a node by its digest */
+struct claim; /* an output name that is taken */
 
 struct planner {
 	struct plan *plan;
@@ -20,7 +19,6 @@ struct planner {
 	uint64_t seed; /* of the random methods */
 	struct models models;
 	struct claim *claims;	       /* hash table by name; owned */
-	struct known_node *known;      /* hash table by digest; owned */
 	const struct dtype *out_dtype; /* that the recipe asks for, or NULL */
 	struct error *err;
 };
