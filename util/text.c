@@ -278,3 +278,19 @@ char *text_format_size(unsigned long long size, char buffer[16])
 	snprintf(buffer, 16, "%.*f %s", places, value, units[i]);
 	return buffer;
 }
+
+bool text_ends(const char *text, const char *ending)
+{
+	size_t n = strlen(text), m = strlen(ending);
+
+	return n >= m && strcmp(text + n - m, ending) == 0;
+}
+
+bool text_ends_any(const char *text, const char *const *endings, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (text_ends(text, endings[i]))
+			return true;
+	}
+	return false;
+}

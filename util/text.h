@@ -35,6 +35,10 @@ void text_done(struct text *text);
  */
 const char *text_nearest(const char *word, const char *const *words);
 
+/* Does text end in `ending`, or in one of n? */
+bool text_ends(const char *text, const char *ending);
+bool text_ends_any(const char *text, const char *const *endings, size_t n);
+
 /* Compares as people count: runs of digits by value ("layers.2" < "layers.10").
  */
 int text_compare_natural(const char *a, const char *b);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "merge/arch/arch.h"
+#include "util/text.h"
 
 static bool is_number(const char *text, size_t length)
 {
@@ -105,14 +106,11 @@ char *arch_canonical(const char *name)
 /* Does name end in one of these, at a component boundary? */
 static bool ends_in(const char *name, const char *const *endings, size_t n)
 {
-	size_t length = strlen(name);
-
 	for (size_t i = 0; i < n; i++) {
-		size_t end = strlen(endings[i]);
-		if (length < end ||
-		    strcmp(name + length - end, endings[i]) != 0)
+		if (!text_ends(name, endings[i]))
 			continue;
-		if (length == end || name[length - end - 1] == '.')
+		size_t begin = strlen(name) - strlen(endings[i]);
+		if (begin == 0 || name[begin - 1] == '.')
 			return true;
 	}
 	return false;

@@ -333,15 +333,6 @@ static void init_unit(struct merge_node *merge)
 			 node->n_inputs * input_room(node);
 }
 
-static size_t param_count(const struct method *method)
-{
-	size_t n = 0;
-
-	while (method->params[n].name)
-		n++;
-	return n;
-}
-
 static int copy_terms(struct merge_node *merge, const struct merge_terms *terms,
 		      size_t n_values)
 {
@@ -366,7 +357,7 @@ static int copy_terms(struct merge_node *merge, const struct merge_terms *terms,
 
 int node_merge(const struct merge_terms *terms, struct node **ret)
 {
-	size_t n_values = param_count(terms->method) * terms->n_inputs;
+	size_t n_values = method_param_count(terms->method) * terms->n_inputs;
 	struct merge_node *merge = calloc(1, sizeof(*merge));
 	if (!merge)
 		return -ENOMEM;

@@ -310,15 +310,6 @@ static int param_values(struct planner *planner, const struct job *job,
 	return 0;
 }
 
-static size_t count_params(const struct method *method)
-{
-	size_t n = 0;
-
-	while (method->params[n].name)
-		n++;
-	return n;
-}
-
 /* A stream of numbers for each input that is there: another for every tensor of
  * the output and every place in the slice. */
 static int find_streams(struct planner *planner, const struct job *job,
@@ -384,7 +375,7 @@ static int merge_job(struct planner *planner, const struct job *job)
 	const struct method *method = planner->recipe->method;
 	unsigned n = job->n_present;
 	AUTO_FREE double *values =
-		calloc(count_params(method) * n + 1, sizeof(*values));
+		calloc(method_param_count(method) * n + 1, sizeof(*values));
 	AUTO_FREE struct node **inputs = calloc(n, sizeof(*inputs));
 	AUTO_FREE struct method_stream *streams = calloc(n, sizeof(*streams));
 	if (!values || !inputs || !streams)

@@ -17,6 +17,15 @@ const struct method *method_find(const char *name)
 	return NULL;
 }
 
+size_t method_param_count(const struct method *method)
+{
+	size_t n = 0;
+
+	while (method->params[n].name)
+		n++;
+	return n;
+}
+
 int method_param_find(const struct method *method, const char *name)
 {
 	for (int i = 0; method->params[i].name; i++)

@@ -210,6 +210,9 @@ static inline bool method_has_facts(const struct method *method,
 const struct method *const *method_all(void);
 const struct method *method_find(const char *name);
 
+/* Parameters of a method. */
+size_t method_param_count(const struct method *method);
+
 /* Place of a parameter in method->params, or -1. */
 int method_param_find(const struct method *method, const char *name);
 

@@ -74,18 +74,6 @@ static bool has_one_of(const char *key, const char *const *words, size_t n)
 	return false;
 }
 
-static bool ends_in_one_of(const char *key, const char *const *words, size_t n)
-{
-	size_t length = strlen(key);
-
-	for (size_t i = 0; i < n; i++) {
-		size_t end = strlen(words[i]);
-		if (length > end && strcmp(key + length - end, words[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Has the value an element, or a character, for each of n layers? */
 static bool is_per_layer(const cJSON *item, uint64_t n)
 {
@@ -363,7 +351,7 @@ int scope_edit_list(const struct scope *scope, const cJSON *item)
 		return edit_attention_types(scope);
 	if (is_index_list(item, n) &&
 	    (is_one_of(key, index_lists, ARRAY_SIZE(index_lists)) ||
-	     (ends_in_one_of(key, index_suffixes, ARRAY_SIZE(index_suffixes)) &&
+	     (text_ends_any(key, index_suffixes, ARRAY_SIZE(index_suffixes)) &&
 	      !is_flags(item, n))))
 		return edit_index_list(scope, key);
 	if (is_per_layer(item, n) &&

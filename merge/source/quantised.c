@@ -1,15 +1,7 @@
 /* How quantised checkpoints show themselves. */
-#include <string.h>
-
 #include "merge/source/source.h"
 #include "util/json.h"
-
-static bool ends(const char *name, const char *ending)
-{
-	size_t n = strlen(name), m = strlen(ending);
-
-	return n >= m && strcmp(name + n - m, ending) == 0;
-}
+#include "util/text.h"
 
 /* Names that only packed weights and their scales have. */
 static bool is_telling(const char *name)
@@ -21,11 +13,7 @@ static bool is_telling(const char *name)
 		"_proj_scales",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
-		if (ends(name, endings[i]))
-			return true;
-	}
-	return false;
+	return text_ends_any(name, endings, ARRAY_SIZE(endings));
 }
 
 /* Elements that only stand for numbers together with a scale. */

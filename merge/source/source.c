@@ -12,6 +12,7 @@
 #include "merge/source/safetensors.h"
 #include "util/json.h"
 #include "util/range.h"
+#include "util/text.h"
 
 #define INDEX "model.safetensors.index.json"
 #define MAX_LAYERS 100000
@@ -174,13 +175,6 @@ static int open_indexed(struct source *source, const struct folder *folder,
 	return r;
 }
 
-static bool ends(const char *name, const char *ending)
-{
-	size_t n = strlen(name), m = strlen(ending);
-
-	return n > m && strcmp(name + n - m, ending) == 0;
-}
-
 /* What a directory without model.safetensors has in place of it. */
 static int find_single(const struct folder *folder, char **ret,
 		       struct error *err)
@@ -203,12 +197,12 @@ static int find_single(const struct folder *folder, char **ret,
 
 	for (const struct dirent *entry; (entry = readdir(dir));) {
 		const char *name = entry->d_name;
-		if (ends(name, ".safetensors") && ++n == 1) {
+		if (text_ends(name, ".safetensors") && ++n == 1) {
 			free(*ret);
 			*ret = strdup(name);
 		}
 		for (size_t i = 0; !why && i < ARRAY_SIZE(others); i++) {
-			if (!ends(name, others[i].ending))
+			if (!text_ends(name, others[i].ending))
 				continue;
 			why = others[i].why;
 			snprintf(other, sizeof(other), "%s", name);
