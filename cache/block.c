@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/arena.h"
+#include "cache/counters.h"
 #include "cache/disk.h"
 
 /* Keys are digests, so any part of one is a hash already. */
@@ -73,7 +74,7 @@ struct block_cache {
 	size_t n_running;	/* tasks of ours in the pool */
 	size_t writing;		/* bytes pinned for writing */
 	bool ending;		/* fills that have not begun are dropped */
-	struct block_counters counters;
+	struct cache_counters counters;
 };
 
 static struct lru *lru_of(struct block_cache *cache, const struct entry *entry)
@@ -209,7 +210,6 @@ static void write_run(struct pool_task *task)
 			 entry->block.size);
 	pthread_mutex_lock(&cache->lock);
 	cache->writing -= entry->block.size;
-	cache->counters.stored++;
 	unpin(cache, entry);
 	task_ended(cache);
 	pthread_mutex_unlock(&cache->lock);
@@ -227,7 +227,7 @@ static struct write_task *plan_write(struct block_cache *cache,
 	if (cache->writing + entry->block.size <= WRITE_BEHIND)
 		write = calloc(1, sizeof(*write));
 	if (!write) {
-		cache->counters.not_stored++;
+		cache->counters.skipped++;
 		return NULL;
 	}
 	write->task.run = write_run;
@@ -260,8 +260,10 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 	entry->n_tasks--;
 	if (r == 0) {
 		entry->state = ENTRY_READY;
-		cache->counters.filled += !from_disk;
-		cache->counters.disk_hits += from_disk;
+		if (!from_disk) {
+			cache->counters.computed++;
+			cache->counters.bytes_computed += entry->block.size;
+		}
 		entry->used = waiters != NULL;
 		for (struct block_waiter *w = waiters; w; w = w->next)
 			entry->n_pins++;
@@ -505,14 +507,12 @@ void block_cache_free(struct block_cache *cache)
 	free(cache);
 }
 
-void block_cache_counters(struct block_cache *cache, struct block_counters *ret)
+void block_cache_counters(struct block_cache *cache, struct cache_counters *ret)
 {
 	pthread_mutex_lock(&cache->lock);
 	*ret = cache->counters;
+	ret->waiting = cache->writing;
 	pthread_mutex_unlock(&cache->lock);
-	if (cache->options.disk) {
-		struct disk_counters disk;
-		disk_cache_counters(cache->options.disk, &disk);
-		ret->disk_dropped = disk.bad;
-	}
+	if (cache->options.disk)
+		disk_cache_counters(cache->options.disk, ret);
 }

@@ -26,6 +26,7 @@
 
 #define BLOCK_SIZE ((size_t)1 << 20) /* the largest block, in bytes */
 
+struct cache_counters;
 struct disk_cache;
 struct block_cache; /* owns every block it has handed out */
 
@@ -102,13 +103,8 @@ int block_get(struct block_cache *cache, const struct block_request *request,
 
 void block_put(struct block_cache *cache, const struct block *block);
 
-struct block_counters {
-	uint64_t hits, misses, filled, failed, waits;
-	uint64_t disk_hits, disk_dropped; /* bad blocks found */
-	uint64_t stored, not_stored;	  /* written behind; writer was busy */
-	uint64_t memory; /* bytes held now, those being filled included */
-};
+/* A snapshot; the disk tier's part included. */
 void block_cache_counters(struct block_cache *cache,
-			  struct block_counters *ret);
+			  struct cache_counters *ret);
 
 #endif

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache/counters.h"
 #include "cache/directory.h"
 #include "util/range.h"
 
@@ -58,6 +59,7 @@ struct disk_cache {
 	atomic_int_fast64_t paused_until; /* CLOCK_MONOTONIC seconds */
 	atomic_uint_fast64_t n_temporary;
 	atomic_uint_fast64_t loaded, absent, bad, stored, failed, no_room;
+	atomic_uint_fast64_t bytes_loaded, bytes_stored;
 };
 
 static int64_t now(void)
@@ -176,6 +178,7 @@ int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 	}
 	if (load_block(fd, key, data, size)) {
 		atomic_fetch_add(&disk->loaded, 1);
+		atomic_fetch_add(&disk->bytes_loaded, size);
 		return 0;
 	}
 	atomic_fetch_add(&disk->bad, 1);
@@ -397,18 +400,27 @@ void disk_cache_store(struct disk_cache *disk, struct digest key,
 		return;
 	}
 	atomic_fetch_add(&disk->stored, 1);
+	atomic_fetch_add(&disk->bytes_stored, size);
 	count_stored(disk, key, total);
 }
 
-void disk_cache_counters(struct disk_cache *disk, struct disk_counters *ret)
+void disk_cache_counters(struct disk_cache *disk, struct cache_counters *ret)
 {
-	*ret = (struct disk_counters){
-		.loaded = atomic_load(&disk->loaded),
-		.absent = atomic_load(&disk->absent),
-		.bad = atomic_load(&disk->bad),
-		.stored = atomic_load(&disk->stored),
-		.failed = atomic_load(&disk->failed),
-		.no_room = atomic_load(&disk->no_room),
-		.used = used_size(disk),
-	};
+	int64_t pause = atomic_load(&disk->paused_until) - now();
+
+	ret->loaded = ret->verified = atomic_load(&disk->loaded);
+	ret->dropped = atomic_load(&disk->bad);
+	ret->absent = atomic_load(&disk->absent);
+	ret->bytes_loaded = atomic_load(&disk->bytes_loaded);
+	ret->bytes_loaded_disk =
+		ret->bytes_loaded + ret->loaded * sizeof(struct header);
+	ret->stored = atomic_load(&disk->stored);
+	ret->refused = atomic_load(&disk->no_room);
+	ret->store_failed = atomic_load(&disk->failed);
+	ret->bytes_stored = atomic_load(&disk->bytes_stored);
+	ret->bytes_stored_disk =
+		ret->bytes_stored + ret->stored * sizeof(struct header);
+	ret->used = used_size(disk);
+	ret->budget = disk->budget;
+	ret->paused = pause > 0 ? (uint64_t)pause : 0;
 }

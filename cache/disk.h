@@ -29,6 +29,7 @@
 #include "util/hash.h"
 #include "util/macros.h"
 
+struct cache_counters;
 struct disk_cache;
 
 struct disk_options {
@@ -54,11 +55,7 @@ int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 void disk_cache_store(struct disk_cache *disk, struct digest key,
 		      const void *data, size_t size);
 
-struct disk_counters {
-	uint64_t loaded, absent, bad, stored, failed; /* blocks */
-	uint64_t no_room; /* blocks not stored: full, or paused by a failure */
-	uint64_t used;	  /* bytes, as far as this process knows */
-};
-void disk_cache_counters(struct disk_cache *disk, struct disk_counters *ret);
+/* Sets the fields of *ret that speak of the disk, and no others. */
+void disk_cache_counters(struct disk_cache *disk, struct cache_counters *ret);
 
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cache/block.h"
+#include "cache/counters.h"
 #include "cache/disk.h"
 #include "tests/unit/check.h"
 
@@ -152,7 +153,7 @@ static void test_single_fill(int result)
 static void test_budget(void)
 {
 	struct world world;
-	struct block_counters counters;
+	struct cache_counters counters;
 	const struct block *pinned = NULL;
 	open_world(&world, 2, 4 << 20, NULL);
 
@@ -161,7 +162,7 @@ static void test_budget(void)
 		get(&world, i, BLOCK_SIZE, NULL);
 	block_cache_counters(world.cache, &counters);
 	CHECK(counters.memory <= 4 << 20);
-	CHECK(counters.filled == 50);
+	CHECK(counters.computed == 50);
 
 	/* The pinned block is still there, and still whole. */
 	const unsigned char *data = pinned->data;
@@ -227,7 +228,7 @@ static void *let_go_soon(void *arg)
 static void test_ending(void)
 {
 	struct world world;
-	struct block_counters counters;
+	struct cache_counters counters;
 	pthread_t thread;
 	open_world(&world, 1, 64 << 20, NULL);
 
@@ -278,10 +279,10 @@ static void test_disk(void)
 		for (uint64_t i = 0; i < 10; i++)
 			get(&world, i, 100000, NULL);
 		CHECK(atomic_load(&world.source.n_fills) == n_filled);
-		struct block_counters counters;
+		struct cache_counters counters;
 		block_cache_counters(world.cache, &counters);
-		CHECK(counters.disk_hits == 10 - n_filled);
-		CHECK(counters.disk_dropped == (round == 2 ? 10 : 0));
+		CHECK(counters.loaded == 10 - n_filled);
+		CHECK(counters.dropped == (round == 2 ? 10 : 0));
 		close_world(&world); /* waits for what is written behind */
 	}
 }

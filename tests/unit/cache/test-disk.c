@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache/counters.h"
 #include "cache/disk.h"
 #include "tests/unit/check.h"
 
@@ -130,9 +131,9 @@ static void test_flips(void)
 		CHECK(access(path, F_OK) < 0); /* dropped */
 		flips++;
 	}
-	struct disk_counters counters;
+	struct cache_counters counters;
 	disk_cache_counters(disk, &counters);
-	CHECK(counters.bad == flips && counters.stored == flips + 1);
+	CHECK(counters.dropped == flips && counters.stored == flips + 1);
 	disk_cache_close(disk);
 }
 
@@ -243,7 +244,7 @@ static void test_budget_of_old_cache(void)
 	AUTO_FREE char *path = in_folder("old");
 	struct disk_options options = {.directory = path, .size = 100000};
 	struct disk_cache *disk = open_cache("old");
-	struct disk_counters counters;
+	struct cache_counters counters;
 
 	for (unsigned i = 0; i < 16; i++)
 		store(disk, i);
@@ -255,7 +256,7 @@ static void test_budget_of_old_cache(void)
 		store(disk, i);
 	disk_cache_counters(disk, &counters);
 	CHECK(counters.used >= (16 + counters.stored) * SIZE);
-	CHECK(counters.no_room == 64 - counters.stored);
+	CHECK(counters.refused == 64 - counters.stored);
 	store(disk, 200);
 	CHECK(load(disk, 200) == 0);
 	CHECK(load(disk, 15) == 1);
