@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/outline.h"
+#include "merge/engine/outline.h"
 #include "merge/engine/plan.h"
 #include "merge/methods/method.h"
 #include "merge/output/image.h"
@@ -24,6 +26,7 @@ struct group {
 struct groups {
 	struct group *items; /* (n,) in the order they appear; owned */
 	size_t n;
+	struct outline *outline; /* owned */
 };
 
 static struct group *find_group(struct groups *groups,
@@ -51,7 +54,7 @@ static int group_tensors(const struct plan *plan, struct groups *ret)
 		group->n++;
 		group->size += plan->tensors[i].size;
 	}
-	return 0;
+	return outline_new(plan, &ret->outline);
 }
 
 static void print_text(const struct merge *merge, const struct groups *groups,
@@ -76,6 +79,9 @@ static void print_text(const struct merge *merge, const struct groups *groups,
 			groups->items[i].n, groups->items[i].dtype->name,
 			groups->items[i].how);
 
+	fputs("\nHow they are made\n", out);
+	outline_print(groups->outline, false, out);
+
 	fputs("\nFiles\n", out);
 	for (uint32_t i = 0; i < n_entries; i++) {
 		if (entries[i].directory)
@@ -95,17 +101,6 @@ static bool add_number(cJSON *object, const char *key, uint64_t value)
 	return cJSON_AddNumberToObject(object, key, (double)value);
 }
 
-static cJSON *add_row(cJSON *list)
-{
-	cJSON *row = cJSON_CreateObject();
-
-	if (!cJSON_AddItemToArray(list, row)) {
-		cJSON_Delete(row);
-		return NULL;
-	}
-	return row;
-}
-
 static bool add_models(cJSON *root, const struct plan *plan)
 {
 	cJSON *list = cJSON_AddArrayToObject(root, "models");
@@ -113,7 +108,7 @@ static bool add_models(cJSON *root, const struct plan *plan)
 
 	for (size_t i = 0; ok && i < plan->n_sources; i++) {
 		const struct source *source = plan->sources[i];
-		cJSON *row = add_row(list);
+		cJSON *row = json_append_object(list);
 		ok = row &&
 		     cJSON_AddStringToObject(row, "model", source->label) &&
 		     cJSON_AddStringToObject(row, "directory",
@@ -129,7 +124,7 @@ static bool add_groups(cJSON *root, const struct groups *groups)
 
 	for (size_t i = 0; ok && i < groups->n; i++) {
 		const struct group *group = &groups->items[i];
-		cJSON *row = add_row(list);
+		cJSON *row = json_append_object(list);
 		ok = row && cJSON_AddStringToObject(row, "how", group->how) &&
 		     cJSON_AddStringToObject(row, "dtype",
 					     group->dtype->name) &&
@@ -149,7 +144,7 @@ static bool add_files(cJSON *root, const struct image *image)
 	for (uint32_t i = 0; ok && i < n; i++) {
 		if (entries[i].directory)
 			continue;
-		cJSON *row = add_row(list);
+		cJSON *row = json_append_object(list);
 		ok = row &&
 		     cJSON_AddStringToObject(row, "path", entries[i].path) &&
 		     add_number(row, "size", entries[i].size);
@@ -177,6 +172,7 @@ static bool add_all(cJSON *root, const struct merge *merge,
 	    !cJSON_AddStringToObject(root, "merge_method",
 				     plan->recipe->method->name) ||
 	    !add_models(root, plan) || !add_groups(root, groups) ||
+	    !outline_add(root, groups->outline) ||
 	    !add_files(root, merge->image) ||
 	    !add_number(root, "size", image_size(merge->image)))
 		return false;
@@ -200,13 +196,14 @@ static int print_json(const struct merge *merge, const struct groups *groups,
 
 int check_print(const struct merge *merge, bool json, FILE *out)
 {
-	struct groups groups;
+	struct groups groups = {0};
 
 	int r = group_tensors(merge->plan, &groups);
 	if (r == 0 && json)
 		r = print_json(merge, &groups, out);
 	else if (r == 0)
 		print_text(merge, &groups, out);
+	outline_free(groups.outline);
 	free(groups.items);
 	return r;
 }

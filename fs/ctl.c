@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fs/check.h"
+#include "fs/explain.h"
 #include "fs/export.h"
 #include "fs/options.h"
 #include "fs/program.h"
@@ -32,6 +33,14 @@ static int open_merge(const struct options *options, struct merge **ret,
 	return 0;
 }
 
+static int flush_output(struct error *err)
+{
+	return fflush(stdout) == 0
+		       ? 0
+		       : error_set(err, -errno, "standard output: %s",
+				   strerror(errno));
+}
+
 static int run_check(struct options *options, struct error *err)
 {
 	AUTO(merge) merge = NULL;
@@ -43,10 +52,27 @@ static int run_check(struct options *options, struct error *err)
 	r = check_print(merge, options->json, stdout);
 	if (r < 0)
 		return error_set(err, r, "out of memory");
-	if (fflush(stdout) != 0)
-		return error_set(err, -errno, "standard output: %s",
-				 strerror(errno));
-	return 0;
+	return flush_output(err);
+}
+
+static int run_explain(struct options *options, struct error *err)
+{
+	AUTO(merge) merge = NULL;
+	const char *name = options->arguments[1];
+	const struct output_tensor *tensor = NULL;
+
+	options->merge.recipe = options->arguments[0];
+	int r = open_merge(options, &merge, err);
+	if (r == 0 && name)
+		r = explain_find(merge, name, &tensor, err);
+	if (r == 0 && name)
+		r = merge_start(merge, err);
+	if (r < 0)
+		return r;
+	r = name ? explain_tensor(merge, tensor, options->scan, options->json,
+				  stdout, err)
+		 : explain_all(merge, options->json, stdout, err);
+	return r < 0 ? r : flush_output(err);
 }
 
 static int run_export(struct options *options, struct error *err)
@@ -87,20 +113,24 @@ struct ctl_command {
 };
 
 static const struct ctl_command commands[] = {
-	{{COMMAND_CHECK, "mkfs-ctl check", "RECIPE", 1,
+	{{COMMAND_CHECK, "mkfs-ctl check", "RECIPE", 1, 0,
 	  "Says what would be mounted and how it is made; reads no weights."},
 	 run_check},
-	{{COMMAND_EXPORT, "mkfs-ctl export", "RECIPE DIR", 2,
+	{{COMMAND_EXPLAIN, "mkfs-ctl explain", "RECIPE [TENSOR]", 2, 1,
+	  "Says how a tensor is made, or all of them in groups."},
+	 run_explain},
+	{{COMMAND_EXPORT, "mkfs-ctl export", "RECIPE DIR", 2, 0,
 	  "Writes the merge to a new directory, without FUSE."},
 	 run_export},
-	{{COMMAND_UMOUNT, "mkfs-ctl umount", "MOUNT", 1, "Unmounts a merge."},
+	{{COMMAND_UMOUNT, "mkfs-ctl umount", "MOUNT", 1, 0,
+	  "Unmounts a merge."},
 	 run_umount},
 };
 
 static const struct usage usage = {
 	.name = PROGRAM,
 	.arguments = "COMMAND ...",
-	.summary = "Checks, exports and unmounts merges.",
+	.summary = "Checks, explains, exports and unmounts merges.",
 };
 
 static void print_help(void)

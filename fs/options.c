@@ -25,7 +25,7 @@ struct option_row {
 	unsigned commands;
 };
 
-#define MERGE (COMMAND_MOUNT | COMMAND_CHECK | COMMAND_EXPORT)
+#define MERGE (COMMAND_MOUNT | COMMAND_CHECK | COMMAND_EXPORT | COMMAND_EXPLAIN)
 #define ALL (MERGE | COMMAND_UMOUNT)
 #define PLACE(field) offsetof(struct options, field)
 
@@ -33,7 +33,10 @@ static const struct option_row rows[] = {
 	{"foreground", 'f', OPTION_FLAG, NULL, "stay, and log to stderr",
 	 PLACE(foreground), COMMAND_MOUNT},
 	{"json", 0, OPTION_FLAG, NULL, "print JSON", PLACE(json),
-	 COMMAND_CHECK},
+	 COMMAND_CHECK | COMMAND_EXPLAIN},
+	{"scan", 0, OPTION_FLAG, NULL,
+	 "read the tensor's inputs for what is not known yet", PLACE(scan),
+	 COMMAND_EXPLAIN},
 	{"cache", 0, OPTION_TEXT, "DIR",
 	 "where finished blocks are kept; none: memory only",
 	 PLACE(merge.cache), MERGE},
@@ -351,7 +354,8 @@ int options_parse(const struct usage *usage, int argc, char **argv,
 	}
 	if (ret->mount.failed)
 		return error_set(err, -ENOMEM, "out of memory");
-	if (usage->n_arguments && !ret->arguments[usage->n_arguments - 1])
+	unsigned n_needed = usage->n_arguments - usage->n_optional;
+	if (n_needed && !ret->arguments[n_needed - 1])
 		return error_set(err, -EINVAL, "arguments are missing: %s %s",
 				 usage->name, usage->arguments);
 	return 0;

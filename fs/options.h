@@ -22,6 +22,7 @@ enum command {
 	COMMAND_CHECK = 2,
 	COMMAND_EXPORT = 4,
 	COMMAND_UMOUNT = 8,
+	COMMAND_EXPLAIN = 16,
 };
 
 struct usage { /* one row for each program, or command of one */
@@ -29,6 +30,7 @@ struct usage { /* one row for each program, or command of one */
 	const char *name;      /* "mkfs-ctl export" */
 	const char *arguments; /* "RECIPE DIR" */
 	unsigned n_arguments;
+	unsigned n_optional; /* of these, at the end */
 	const char *summary; /* a sentence */
 };
 
@@ -36,7 +38,7 @@ struct usage { /* one row for each program, or command of one */
 
 struct options {
 	struct merge_options merge; /* but for the recipe */
-	bool foreground, json, help, version;
+	bool foreground, json, scan, help, version;
 	bool nonempty;	   /* the mount point may have files in it */
 	bool allow_other;  /* is among the mount options, too */
 	struct text mount; /* for libfuse, comma-separated and escaped; owned */

@@ -152,6 +152,17 @@ int json_parse(const char *text, size_t size, const char *path, cJSON **ret,
 	return 0;
 }
 
+cJSON *json_append_object(cJSON *list)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	if (!cJSON_AddItemToArray(list, object)) {
+		cJSON_Delete(object);
+		return NULL;
+	}
+	return object;
+}
+
 bool json_u64(const cJSON *item, uint64_t *ret)
 {
 	if (!cJSON_IsNumber(item))

@@ -22,6 +22,9 @@ DEFINE_AUTO(cJSON, cJSON_Delete);
 int json_parse(const char *text, size_t size, const char *path, cJSON **ret,
 	       struct error *err);
 
+/* A new object at the end of a list, or NULL if out of memory. */
+cJSON *json_append_object(cJSON *list);
+
 /* Is item a number without a fraction in [0, 2^53]? */
 bool json_u64(const cJSON *item, uint64_t *ret);
 

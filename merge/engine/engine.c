@@ -219,6 +219,16 @@ void engine_request(struct engine *engine, const struct output_tensor *tensor,
 	};
 }
 
+void engine_recall(struct engine *engine, const struct output_tensor *tensor)
+{
+	facts_recall(&engine->scanner, tensor->node);
+}
+
+int engine_gather(struct engine *engine, const struct output_tensor *tensor)
+{
+	return facts_gather(&engine->scanner, tensor->node);
+}
+
 uint64_t engine_scans(const struct engine *engine)
 {
 	return atomic_load(&engine->n_scans);

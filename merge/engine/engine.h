@@ -50,6 +50,11 @@ uint64_t engine_blocks(const struct output_tensor *tensor);
 void engine_request(struct engine *engine, const struct output_tensor *tensor,
 		    uint64_t number, struct block_request *ret);
 
+/* Makes the facts of a tensor known where they are kept already, or, by
+ * gather, in any case. Not from a pool worker. */
+void engine_recall(struct engine *engine, const struct output_tensor *tensor);
+int engine_gather(struct engine *engine, const struct output_tensor *tensor);
+
 /* Whole-tensor scans made since the start (facts found on disk count none). */
 uint64_t engine_scans(const struct engine *engine);
 

@@ -59,6 +59,13 @@ const void *facts_data(const struct facts *facts)
 	return facts->data;
 }
 
+const void *facts_known(const struct facts *facts)
+{
+	return atomic_load_explicit(&facts->known, memory_order_acquire)
+		       ? facts->data
+		       : NULL;
+}
+
 /* One wave of one pass, shared by the threads that scan. */
 struct wave {
 	const struct facts_scanner *scanner;
@@ -286,6 +293,22 @@ static int gather_own(const struct facts_scanner *scanner,
 	}
 	pthread_mutex_unlock(&facts->lock);
 	return r;
+}
+
+void facts_recall(const struct facts_scanner *scanner, const struct node *node)
+{
+	struct facts *facts = node->facts;
+
+	for (unsigned i = 0; i < node->n_inputs; i++)
+		facts_recall(scanner, node->inputs[i]);
+	if (!facts)
+		return;
+	pthread_mutex_lock(&facts->lock);
+	if (!facts->running && !atomic_load(&facts->known) &&
+	    find_on_disk(scanner, node) == 0)
+		atomic_store_explicit(&facts->known, true,
+				      memory_order_release);
+	pthread_mutex_unlock(&facts->lock);
 }
 
 int facts_gather(const struct facts_scanner *scanner, const struct node *node)

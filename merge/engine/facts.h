@@ -38,6 +38,13 @@ void facts_free(struct facts *facts);
 /* The facts, once facts_gather() of their node has returned 0. */
 const void *facts_data(const struct facts *facts);
 
+/* The same, or NULL while they are not known. */
+const void *facts_known(const struct facts *facts);
+
+/* Takes the facts of a node and of all nodes below it from the disk, as far as
+ * they are there; nothing is scanned. */
+void facts_recall(const struct facts_scanner *scanner, const struct node *node);
+
 /* Makes the facts of a node and of all nodes below it known. */
 int facts_gather(const struct facts_scanner *scanner, const struct node *node);
 

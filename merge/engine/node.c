@@ -1,11 +1,15 @@
 #include "merge/engine/node.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/arch/arch.h"
+#include "merge/engine/describe.h"
 #include "merge/engine/facts.h"
 #include "merge/engine/node_private.h"
+#include "merge/engine/plan.h"
 #include "merge/source/file.h"
 #include "merge/source/tensor.h"
 #include "util/range.h"
@@ -83,6 +87,38 @@ static int stored_check(const struct node *node)
 	return file_check(as_stored(node)->tensor->file);
 }
 
+/* Which layer a tensor of output layer N comes from, if from another: "N-8". */
+static bool describe_layer(const struct tensor *tensor,
+			   const struct describing *how, cJSON *row)
+{
+	uint64_t from, to;
+	const char *rest;
+	size_t prefix;
+	if (!arch_split(tensor->name, &prefix, &from, &rest) ||
+	    !arch_split(how->tensor->name, &prefix, &to, &rest) || from == to)
+		return true;
+
+	char layer[32];
+	snprintf(layer, sizeof(layer), "N%+lld", (long long)(from - to));
+	return cJSON_AddStringToObject(row, "layer", layer);
+}
+
+static bool stored_describe(const struct node *node,
+			    const struct describing *how, cJSON *row)
+{
+	const struct tensor *tensor = as_stored(node)->tensor;
+	const char *model = describe_model(tensor, how);
+
+	if (model && !cJSON_AddStringToObject(row, "model", model))
+		return false;
+	if (how->brief)
+		return describe_layer(tensor, how, row);
+	return cJSON_AddStringToObject(row, "tensor", tensor->name) &&
+	       cJSON_AddStringToObject(row, "dtype", tensor->dtype->name) &&
+	       cJSON_AddStringToObject(row, "file", tensor->file->path) &&
+	       cJSON_AddNumberToObject(row, "offset", (double)tensor->offset);
+}
+
 static void stored_free(struct node *node)
 {
 	free(CONTAINER_OF(node, struct stored_node, node));
@@ -92,6 +128,7 @@ static const struct node_type stored_type = {
 	.name = "stored",
 	.eval = stored_eval,
 	.check = stored_check,
+	.describe = stored_describe,
 	.free = stored_free,
 };
 

@@ -27,6 +27,8 @@
 #include "util/hash.h"
 #include "util/macros.h"
 
+struct cJSON;
+struct describing;
 struct error;
 struct node;
 struct tensor;
@@ -79,6 +81,11 @@ struct node_type {
 	/* Leaves only; for inner nodes the inputs are asked: 0 if the source is
 	 * still what it was. */
 	int (*check)(const struct node *node);
+
+	/* Optional: adds to `row`, which names the type and has the inputs by
+	 * then, see describe.h. False if out of memory. */
+	bool (*describe)(const struct node *node, const struct describing *how,
+			 struct cJSON *row);
 
 	void (*free)(struct node *node);
 };

@@ -1,9 +1,11 @@
 /* Nodes that apply a merge method to their inputs. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/engine/describe.h"
 #include "merge/engine/facts.h"
 #include "merge/engine/node_private.h"
 #include "util/error.h"
@@ -220,6 +222,102 @@ static unsigned merge_settle(const struct node *node, unsigned pass,
 	return merge->method->settle(facts, pass, sum, &merge->args);
 }
 
+static cJSON *param_json(const struct method_param *param, double value)
+{
+	return param->type == PARAM_BOOL ? cJSON_CreateBool(value != 0)
+					 : cJSON_CreateNumber(value);
+}
+
+/* Parameters of one input, or, for -1, those that all inputs share. */
+static bool describe_params(const struct merge_node *merge, int input,
+			    cJSON *row)
+{
+	const struct method_param *params = merge->method->params;
+	cJSON *object = cJSON_AddObjectToObject(row, "parameters");
+
+	for (unsigned p = 0; object && params[p].name; p++) {
+		if (params[p].per_model != (input >= 0))
+			continue;
+		cJSON *value =
+			param_json(&params[p], arg_of(&merge->args, p,
+						      input < 0 ? 0 : input));
+		if (cJSON_AddItemToObject(object, params[p].name, value))
+			continue;
+		cJSON_Delete(value);
+		return false;
+	}
+	return object;
+}
+
+/* What method and inputs are to each other. */
+static bool describe_inputs(const struct merge_node *merge, cJSON *row)
+{
+	bool special = merge->method->base != BASE_ORDINARY;
+	cJSON *input = NULL;
+	int i = 0;
+
+	cJSON_ArrayForEach(input, cJSON_GetObjectItem(row, "inputs"))
+	{
+		bool ok = special && i == merge->args.base
+				  ? cJSON_AddTrueToObject(input, "base") != NULL
+				  : describe_params(merge, i, input);
+		if (!ok)
+			return false;
+		i++;
+	}
+	return true;
+}
+
+/* JSON has no NaN. */
+static bool add_fact(cJSON *list, const struct method_fact *fact)
+{
+	cJSON *row = json_append_object(list);
+
+	if (!row || !cJSON_AddStringToObject(row, "name", fact->name))
+		return false;
+	if (fact->input >= 0 &&
+	    !cJSON_AddNumberToObject(row, "input", fact->input))
+		return false;
+	return isfinite(fact->value)
+		       ? cJSON_AddNumberToObject(row, "value", fact->value)
+		       : cJSON_AddNullToObject(row, "value");
+}
+
+/* Without those of an input whose values are copied: nothing is asked then. */
+static bool describe_facts(const struct merge_node *merge, cJSON *row)
+{
+	const struct method *method = merge->method;
+	struct method_fact fact = {0};
+	const void *facts;
+	if (!merge->node.facts)
+		return true;
+
+	facts = facts_known(merge->node.facts);
+	if (!facts)
+		return cJSON_AddNullToObject(row, "facts");
+	cJSON *list = cJSON_AddArrayToObject(row, "facts");
+	bool ok = list;
+	for (unsigned i = 0; ok && method->tell; i++) {
+		if (!method->tell(&fact, i, facts, &merge->args))
+			break;
+		if (fact.name)
+			ok = add_fact(list, &fact);
+	}
+	return ok;
+}
+
+static bool merge_describe(const struct node *node,
+			   const struct describing *how, cJSON *row)
+{
+	const struct merge_node *merge = as_merge(node);
+	const struct method *method = merge->method;
+
+	return cJSON_AddStringToObject(row, "method", method->name) &&
+	       cJSON_AddStringToObject(row, "formula", method->formula) &&
+	       describe_params(merge, -1, row) && describe_inputs(merge, row) &&
+	       (how->brief || describe_facts(merge, row));
+}
+
 static void merge_free(struct node *node)
 {
 	struct merge_node *merge = CONTAINER_OF(node, struct merge_node, node);
@@ -235,7 +333,8 @@ static void merge_free(struct node *node)
 		.name = "merge", .eval = eval_fn,                     \
 		.facts_size = merge_facts_size, .sizes = merge_sizes, \
 		.scan = merge_scan, .fold = merge_fold,               \
-		.settle = merge_settle, .free = merge_free,           \
+		.settle = merge_settle, .describe = merge_describe,   \
+		.free = merge_free,                                   \
 	}
 
 static const struct node_type merge_type = MERGE_TYPE(merge_eval);

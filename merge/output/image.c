@@ -258,6 +258,23 @@ const struct image_entry *image_lookup(const struct image *image,
 	return NULL;
 }
 
+void image_find_tensor(const struct image *image,
+		       const struct output_tensor *tensor,
+		       const char **ret_path, uint64_t *ret_offset)
+{
+	for (size_t i = 0; i < image->layout->n_shards; i++) {
+		const struct shard *shard = &image->layout->shards[i];
+
+		for (size_t j = 0; j < shard->n_tensors; j++) {
+			if (shard->tensors[j].tensor != tensor)
+				continue;
+			*ret_path = shard->name;
+			*ret_offset = shard->tensors[j].offset;
+			return;
+		}
+	}
+}
+
 uint64_t image_size(const struct image *image)
 {
 	return image->size;

@@ -21,6 +21,7 @@
 
 struct engine;
 struct image;
+struct output_tensor;
 struct plan;
 
 struct image_entry {
@@ -52,6 +53,11 @@ const struct image_entry *image_entries(const struct image *image,
 /* The child of folder `parent`, or NULL. */
 const struct image_entry *image_lookup(const struct image *image,
 				       uint32_t parent, const char *name);
+
+/* Where a tensor of the plan lies: path of the file and offset in it. */
+void image_find_tensor(const struct image *image,
+		       const struct output_tensor *tensor,
+		       const char **ret_path, uint64_t *ret_offset);
 
 /* Sum of all file sizes; and the time that every entry bears: the newest of
  * the recipe and all sources, so that it does not change between mounts. */
