@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* What a file's content depends on: its blob's name, else its inode and times.
@@ -52,6 +53,64 @@ int file_open(int at, const char *relative, const char *path, const char *etag,
 	if (r < 0)
 		return error_set(err, r, "%s: %s", path, strerror(-r));
 	*ret = TAKE(file);
+	return 0;
+}
+
+static int write_all(int fd, const char *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, data, size);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		data += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int file_of_bytes(const char *path, const void *data, size_t size,
+		  struct file **ret, struct error *err)
+{
+	static const struct timespec times[2];
+	AUTO(file) file = calloc(1, sizeof(*file));
+	if (!file)
+		return error_set(err, -ENOMEM, "out of memory");
+	file->fd = memfd_create("computed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	file->path = strdup(path);
+	if (!file->path)
+		return error_set(err, -ENOMEM, "out of memory");
+
+	int r = file->fd < 0 ? -errno : write_all(file->fd, data, size);
+	if (r == 0 && (futimens(file->fd, times) < 0 ||
+		       fcntl(file->fd, F_ADD_SEALS,
+			     F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0 ||
+		       fstat(file->fd, &file->stat) < 0))
+		r = -errno;
+	if (r < 0)
+		return error_set(err, r, "%s: %s", path, strerror(-r));
+	file->size = size;
+	file->identity = digest_of(data, size, 0);
+	*ret = TAKE(file);
+	return 0;
+}
+
+int file_load(const struct file *file, uint64_t most, char **ret,
+	      struct error *err)
+{
+	if (file->size > most)
+		return error_set(err, -EINVAL, "%s: absurdly large",
+				 file->path);
+
+	AUTO_FREE char *data = malloc(file->size + 1);
+	if (!data)
+		return error_set(err, -ENOMEM, "out of memory");
+	int r = file_read(file, 0, file->size, data);
+	if (r < 0)
+		return error_set(err, r, "%s: %s", file->path, strerror(-r));
+	data[file->size] = '\0';
+	*ret = TAKE(data);
 	return 0;
 }
 

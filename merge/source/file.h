@@ -35,6 +35,17 @@ struct file {
  * must be a regular one. etag may be NULL. */
 int file_open(int at, const char *relative, const char *path, const char *etag,
 	      struct file **ret, struct error *err);
+
+/*
+ * A file of bytes that were computed, held in memory: its identity is that of
+ * the bytes, its times are zero. path is for sentences.
+ */
+int file_of_bytes(const char *path, const void *data, size_t size,
+		  struct file **ret, struct error *err);
+
+/* All bytes and a NUL behind them; malloc'ed. Larger than `most`: -EINVAL. */
+int file_load(const struct file *file, uint64_t most, char **ret,
+	      struct error *err);
 void file_close(struct file *file);
 DEFINE_AUTO(file, file_close);
 

@@ -307,16 +307,9 @@ static int open_config(struct source *source, const struct folder *folder,
 		r = check_pointer(file, err);
 	if (r < 0)
 		return r;
-	if (file->size > (16 << 20))
-		return error_set(err, -EINVAL, "%s: absurdly large",
-				 file->path);
-
-	source->config_text = calloc(1, file->size + 1);
-	if (!source->config_text)
-		return no_memory(err);
-	r = file_read(file, 0, file->size, source->config_text);
+	r = file_load(file, 16 << 20, &source->config_text, err);
 	if (r < 0)
-		return error_set(err, r, "%s: %s", file->path, strerror(-r));
+		return r;
 	r = json_parse(source->config_text, file->size, file->path,
 		       &source->config, err);
 	if (r < 0)
@@ -348,6 +341,38 @@ int source_open(const char *directory, const char *label, struct source **ret,
 	if (r < 0)
 		return r;
 	*ret = TAKE(source);
+	return 0;
+}
+
+int source_open_files(const char *directory, const char *label,
+		      struct source **ret, struct error *err)
+{
+	AUTO(source) source = calloc(1, sizeof(*source));
+	if (!source)
+		return no_memory(err);
+	source->label = strdup(label);
+	source->directory = strdup(directory);
+	if (!source->label || !source->directory)
+		return no_memory(err);
+	*ret = TAKE(source);
+	return 0;
+}
+
+int source_find_file(const struct source *source, const char *relative,
+		     struct file **ret, struct error *err)
+{
+	struct folder folder = {0};
+	AUTO(file) file = NULL;
+
+	int r = folder_init(&folder, source->directory, err);
+	if (r == 0)
+		r = folder_open(&folder, relative, &file, err);
+	folder_done(&folder);
+	if (r == 0)
+		r = check_pointer(file, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE(file);
 	return 0;
 }
 

@@ -56,6 +56,19 @@ DEFINE_AUTO(source, source_close);
 const struct tensor *source_find(const struct source *source, const char *name);
 
 /*
+ * Opens one file of the checkpoint by its relative path ("tokenizer.json"). All
+ * that asks what a model's tokenizer is asks here, wherever the files come
+ * from. -ENOENT without a sentence if there is none; a Git LFS pointer is
+ * refused.
+ */
+int source_find_file(const struct source *source, const char *relative,
+		     struct file **ret, struct error *err);
+
+/* A directory of which only files are wanted: without tensors, config NULL. */
+int source_open_files(const char *directory, const char *label,
+		      struct source **ret, struct error *err);
+
+/*
  * A tensor by which the checkpoint shows itself to be quantised (packed
  * weights, scales of blocks, or config.json's quantization_config), or NULL.
  */
