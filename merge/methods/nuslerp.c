@@ -185,15 +185,13 @@ static bool nuslerp_tell(struct method_fact *ret, unsigned i, const void *facts,
 	return !by_columns(args) && span_tell(ret, i, facts, args);
 }
 
+/* In f64, as terms may cancel. */
 static void add_columns(float *restrict out, const float *restrict x,
 			const float *restrict y, const double *restrict of_x,
 			const double *restrict of_y, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		float sum = fused(x[i], (float)of_x[i], out[i]);
-
-		out[i] = fused(y[i], (float)of_y[i], sum);
-	}
+	for (size_t i = 0; i < n; i++)
+		out[i] = (float)(out[i] + x[i] * of_x[i] + y[i] * of_y[i]);
 }
 
 static void nuslerp_blend(float *out, float *const *in, uint64_t first,

@@ -9,6 +9,10 @@
 #include "merge/methods/gather.h"
 
 #define GRAM_MOST (INPUTS_MOST * (INPUTS_MOST + 1) / 2)
+#define CHUNK 512
+
+/* With larger coefficients, as of nearly opposite vectors, terms cancel. */
+#define CANCEL 4
 
 /* Facts: (n,) coefficients, then the Gram matrix. */
 
@@ -119,6 +123,39 @@ bool span_tell(struct method_fact *ret, unsigned i, const void *facts,
 	return true;
 }
 
+static bool cancels(const double *coefs, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (fabs(coefs[i]) > CANCEL)
+			return true;
+	return false;
+}
+
+static void add_wide(double *restrict sum, const float *restrict x, double coef,
+		     size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sum[i] += coef * x[i];
+}
+
+/* The same sum in f64, rounded once. */
+static void combine_wide(float *restrict out, float *const *vectors,
+			 unsigned n_vectors, const float *base, size_t n,
+			 const double *coefs)
+{
+	for (size_t at = 0; at < n; at += CHUNK) {
+		size_t now = n - at < CHUNK ? n - at : CHUNK;
+		double sum[CHUNK] = {};
+
+		if (base)
+			add_wide(sum, base + at, 1, now);
+		for (unsigned i = 0; i < n_vectors; i++)
+			add_wide(sum, vectors[i] + at, coefs[i], now);
+		for (size_t i = 0; i < now; i++)
+			out[at + i] = (float)sum[i];
+	}
+}
+
 /* base: what the sum is added to, or NULL; out may be no vector. */
 static void combine(float *restrict out, float *const *vectors,
 		    unsigned n_vectors, const float *base, size_t n,
@@ -126,6 +163,10 @@ static void combine(float *restrict out, float *const *vectors,
 {
 	unsigned i = 0;
 
+	if (cancels(coefs, n_vectors)) {
+		combine_wide(out, vectors, n_vectors, base, n, coefs);
+		return;
+	}
 	if (base) {
 		memcpy(out, base, n * sizeof(*out));
 	} else {
