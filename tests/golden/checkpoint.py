@@ -12,6 +12,15 @@ class Tensor:
     def __init__(self, dtype, shape, raw):
         self.dtype, self.shape, self.raw = dtype, tuple(shape), raw
 
+    @staticmethod
+    def of(values, dtype, shape):
+        """Of float64 values that the dtype has."""
+        if dtype == "BF16":
+            raw = (values.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+        else:
+            raw = values.astype({"F64": "<f8", "F32": "<f4", "F16": "<f2"}[dtype]).tobytes()
+        return Tensor(dtype, shape, raw)
+
     def values(self):
         """Flat float64 values; exact, since every dtype here is narrower."""
         if self.dtype == "BF16":

@@ -34,9 +34,12 @@ def use_python_with_numpy():
 
 use_python_with_numpy()
 import numpy as np  # noqa: E402
+import yaml  # noqa: E402
 
-from checkpoint import FLOATS, load, round_to, ulp  # noqa: E402
+from checkpoint import FLOATS, Tensor, load, round_to, ulp  # noqa: E402
+from formulas import Random  # noqa: E402
 from reference import Reference, Unserved  # noqa: E402
+import vectors  # noqa: E402
 
 HERE = os.path.join(ROOT, "tests/golden")
 CTL = sys.argv[1]
@@ -60,6 +63,7 @@ CARRIED = {
     "arch-bertmlm": r"cls\.predictions\.",
     "arch-gvl": r"vision_tower\.vision_model\.head\.",
     "extra-tensors": r"model\.mtp\.weight|.*q_proj\.bias",
+    "optbase-model_stock": r".*q_proj\.bias",
     "modules-part": r"multi_modal_projector\.|vision_tower\.vision_model\.head\.",
 }
 # Tensors whose right values are not MergeKit's; the reference judges them.
@@ -71,14 +75,33 @@ OTHER_VALUES = {
 }
 # MergeKit writes these under its own names; ours are the first model's.
 RENAMED = {"arch-gpt2": "transformer.", "depth-gpt2": "transformer."}
-# MergeKit works in float32 on them and we do not follow each of its roundings.
+# MergeKit rounds to 16 bits after every operation, we once.
 ROUNDS_INSIDE = re.compile(r"-own$|-own16$|nodtype-")
+# ... unless they are loaded as float32, or computed so.
+ROUNDS_ONCE = re.compile(r"(linear|slerp|passthrough)-own$")
+# MergeKit forgets to round these at the end.
+LEFT_AS_F32 = {"arcee_fusion-own", "ramplus-own"}
 REFUSED = {
     "bigvocab": "vocabular",
+    "bigvocab-karcher": "vocabular",
     "bigvocab-truncate": "vocabular",
+    "int-gradient": "whole number",
 }
+# Methods whose every rounding is MergeKit's, at float32.
+EXACT = {
+    "linear", "passthrough", "task_arithmetic", "nearswap", "ram",
+    "ties", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties", "della_linear", "della",
+}
+# ... unless its sums over a tensor have a part in it.
+SUMS = {"ties-rescale-f32"}
+# Nearly opposite vectors, where MergeKit's float32 noise is large: the reference
+# judges, and we are no farther from it.
+OPPOSITE = re.compile(r"(karcher|nuslerp)-odd-")
+# So is it in the limit of arcee_fusion: the reference alone judges.
+NOISY = re.compile(OPPOSITE.pattern + "|arcee_fusion-")
 
 failures = []
+rivals = []  # (case, tensor, our error, MergeKit's)
 
 
 def fail(case, what):
@@ -92,6 +115,8 @@ def export(recipe, options, folder):
         command += ["--shard-size", str(options["out_shard_size"])]
     if options.get("allow_crimes"):
         command += ["--allow-crimes"]
+    if "seed" in options:
+        command += ["--seed", str(options["seed"])]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
@@ -103,15 +128,19 @@ def one_sentence(case, run, words):
         fail(case, f"the sentence lacks {words!r}: {lines[0]}")
 
 
+def rounds_inside(case):
+    return ROUNDS_INSIDE.search(case) and not ROUNDS_ONCE.match(case)
+
+
 def compare_values(case, method, name, ours, theirs, exact):
     if ours.raw == theirs.raw:
         return
     a, b = ours.values(), theirs.values()
-    if not exact and method != "slerp":
+    if not exact:
         if (np.abs(a - b) > ulp(b, ours.dtype) * 1.01).any() or (a != b).sum() > max(3, 0.02 * a.size):
             fail(case, f"{name}: more than an ulp from what is right")
         return
-    if method != "slerp":
+    if method in EXACT and case not in SUMS:
         fail(case, f"{name}: {int((a != b).sum())} of {a.size} elements differ")
         return
     if ours.dtype == "F32" and np.abs(a - b).max() > 5e-7 * np.abs(b).max():
@@ -139,7 +168,7 @@ def compare(case, method, ours, theirs, exact):
         a, b = ours[name], theirs[name]
         if (a.dtype, a.shape) != (b.dtype, b.shape):
             fail(case, f"{name}: {a.dtype} {a.shape} against {b.dtype} {b.shape}")
-        elif not ROUNDS_INSIDE.search(case):
+        elif not NOISY.search(case) and not rounds_inside(case):
             compare_values(case, method, name, a, b, exact)
 
 
@@ -169,23 +198,81 @@ def compare_reference(case, recipe, ours, theirs):
             continue
         try:
             exact, dtype = reference.expected(name)
-        except (Unserved, TypeError):
+        except (Unserved, Random, TypeError):
             continue
         if dtype != tensor.dtype:
             fail(case, f"{name} is {tensor.dtype}, the reference says {dtype}")
             continue
         if exact.size == 0:
             continue
-        values = tensor.values()
-        with np.errstate(invalid="ignore", over="ignore"):
-            error = np.abs(values - exact)
-            error[values == round_to(exact, dtype)] = 0
-            allowed = 0.5 * ulp(exact, "F32" if dtype == "F64" else dtype) + 1e-6 * np.abs(exact).max()
+        error = error_of(tensor, exact)
+        allowed = 0.5 * ulp(exact, "F32" if dtype == "F64" else dtype) + 1e-6 * np.nanmax(np.abs(exact))
+        if OPPOSITE.search(case) and theirs:
+            allowed = np.maximum(allowed, np.nanmax(error_of(theirs[name], exact)))
         if (error > allowed).any():
-            fail(case, f"{name}: off the reference by {(error / allowed).max():.3g} of what is allowed")
-        if ROUNDS_INSIDE.search(case) and theirs and name in theirs:
-            if error.max() > np.abs(theirs[name].values() - exact).max():
-                fail(case, f"{name}: farther from the reference than MergeKit")
+            fail(case, f"{name}: off the reference by {np.nanmax(error / allowed):.3g} of what is allowed")
+        if theirs and name in theirs and ROUNDS_INSIDE.search(case):
+            rivals.append((case, name, np.nanmax(error), np.nanmax(error_of(theirs[name], exact))))
+
+
+def error_of(tensor, exact):
+    """NaN in exact: either of two is right, so nothing is known."""
+    values = tensor.values()
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(values - exact)
+        error[values == round_to(exact, tensor.dtype)] = 0
+    return error
+
+
+def compare_rivals():
+    """No farther from the reference than MergeKit, on 99 of 100 tensors."""
+    worse = [r for r in rivals if r[2] > r[3]]
+    print(f"farther from the reference than MergeKit: {len(worse)} of {len(rivals)} tensors")
+    if len(worse) > 0.01 * len(rivals):
+        for case, name, ours, theirs in worse:
+            fail(case, f"{name}: off by {ours:.3g}, MergeKit by {theirs:.3g}")
+
+
+# Statistics of random methods.
+
+def describe(tensor, base):
+    delta = tensor.values() - base.values()
+    return [(delta != 0).mean(), delta.mean(), delta.var(), np.abs(delta).sum()]
+
+
+def compare_statistics(case, recipe, path):
+    """The mean over seeds, and how far seeds are apart, are MergeKit's."""
+    wanted = json.load(open(path))
+    seeds = wanted["seeds"]
+    base = load(os.path.join(os.path.dirname(recipe), yaml.safe_load(open(recipe))["base_model"]))
+    found = {}
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as temporary:
+            run = export(recipe, {"seed": seed}, temporary + "/out")
+            if run.returncode != 0:
+                fail(case, f"export: {run.stderr.strip()}")
+                return
+            for name, tensor in load(temporary + "/out").items():
+                found.setdefault(name, []).append(describe(tensor, base[name]))
+    for name, theirs in wanted["tensors"].items():
+        ours = np.array(found[name])
+        for i, what in enumerate(("changed_fraction", "delta_mean", "delta_var", "delta_l1")):
+            mean, deviation = ours[:, i].mean(), ours[:, i].std(ddof=1)
+            spread = np.hypot(deviation, theirs[what + "_sd"]) / np.sqrt(seeds)
+            if abs(mean - theirs[what]) > 6 * spread + 1e-5 * abs(mean):
+                fail(case, f"{name}: {what} is {mean:.6g}, MergeKit's {theirs[what]:.6g}, standard error {spread:.2g}")
+
+
+def load_theirs(case, folder):
+    """
+    out_stable/: the same MergeKit with stable sorts; without, its choice among
+    equal elements is arbitrary.
+    """
+    stable = folder + "_stable"
+    tensors = load(stable if os.path.isdir(stable) else folder)
+    for name, tensor in tensors.items() if case in LEFT_AS_F32 else ():
+        tensors[name] = Tensor.of(round_to(tensor.values(), "BF16"), "BF16", tensor.shape)
+    return tensors
 
 
 def run_case(folder, case):
@@ -193,6 +280,9 @@ def run_case(folder, case):
     recipe = f"{path}/recipe.yaml"
     method = re.search(r"merge_method: *(\w+)", open(recipe).read())[1]
     options = json.load(open(path + "/options.json")) if os.path.exists(path + "/options.json") else {}
+    if os.path.exists(path + "/stats.json"):
+        compare_statistics(case, recipe, path + "/stats.json")
+        return
     with tempfile.TemporaryDirectory() as temporary:
         out = temporary + "/out"
         run = export(recipe, options, out)
@@ -205,7 +295,7 @@ def run_case(folder, case):
         ours = load(out)
         # right/ is given where MergeKit's layout or values are not ours.
         right = path + ("/right" if os.path.isdir(path + "/right") else "/out")
-        theirs = load(right) if os.path.isdir(right) else None
+        theirs = load_theirs(case, right) if os.path.isdir(right) else None
         if theirs:
             compare(case, method, ours, theirs, right.endswith("/out"))
         if theirs and os.path.exists(right + "/config.json"):
@@ -280,6 +370,8 @@ def main():
         for case in sorted(os.listdir(f"{HERE}/{folder}")):
             run_case(f"{HERE}/{folder}", case)
             count += 1
+    compare_rivals()
+    count += vectors.run(HERE, export, fail)
     run_bad()
     run_hostile()
     print(f"{count} cases, {len(failures)} failures")

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from checkpoint import FLOATS, load
+from formulas import BASE_IS_NEEDED, BASE_IS_OPTIONAL, BASE_IS_ORDINARY, LEAST, METHODS, PARAMETERS
 
 LAYER = re.compile(r"^(.*?\.)(\d+)(\..*)$")
 WIDTH = {"F64": 4, "F32": 3, "F16": 1, "BF16": 1}
@@ -161,44 +162,21 @@ class Reference:
                 dtype = "F32"
         wanted = self.recipe.get("out_dtype") or self.recipe.get("dtype")
         dtype = TORCH[wanted.removeprefix("torch.")] if wanted else dtype
-        return getattr(self, self.recipe["merge_method"])(part, name, t, present), dtype
+        return self.merge(part, name, t, present), dtype
 
-    def passthrough(self, part, name, t, present):
-        source, there, tensor, _ = present[0]
-        return tensor.values() * self.value(part, source, "scale", there, t, 1.0)
-
-    def linear(self, part, name, t, present):
-        weights = [self.value(part, s, "weight", there, t) for s, there, _, _ in present]
-        total = sum(w * x.values() for w, (_, _, x, _) in zip(weights, present))
-        if self.value(part, None, "normalize", name, t, 1.0, True):
-            total = total / sum(weights)
-        return total
-
-    def task_arithmetic(self, part, name, t, present):
-        base = [x for _, _, x, is_base in present if is_base]
-        if not base:
-            return present[0][2].values()
-        base = base[0].values()
-        total, weights = np.zeros_like(base), 0.0
-        for source, there, tensor, is_base in present:
-            if is_base:
-                continue
-            weight = self.value(part, source, "weight", there, t)
-            total, weights = total + weight * (tensor.values() - base), weights + weight
-        if self.value(part, None, "normalize", name, t, 0.0, True) and abs(weights) >= 1e-8:
-            total = total / weights
-        return base + total * self.value(part, None, "lambda", name, t, 1.0)
-
-    def slerp(self, part, name, t, present):
-        if len(present) == 1:
-            return present[0][2].values()
-        a, b = (present[0], present[1]) if present[0][3] else (present[1], present[0])
-        a, b = a[2].values(), b[2].values()
-        at = self.value(part, None, "t", name, t)
-        norms = [np.sqrt(np.dot(x, x)) for x in (a, b)]
-        u, v = (x / n if n > 1e-8 else x for x, n in zip((a, b), norms))
-        dot = np.dot(u, v)
-        if abs(dot) > 0.9995:
-            return (1 - at) * a + at * b
-        angle = np.arccos(dot)
-        return (np.sin((1 - at) * angle) * a + np.sin(at * angle) * b) / np.sin(angle)
+    def merge(self, part, name, t, present):
+        method = self.recipe["merge_method"]
+        base = [i for i, (_, _, _, is_base) in enumerate(present) if is_base]
+        base = base[0] if base and method not in BASE_IS_ORDINARY else None
+        counted = len(present) - (base is not None and method in BASE_IS_OPTIONAL)
+        if (base is None and method in BASE_IS_NEEDED) or counted < LEAST.get(method, 1):
+            return present[base or 0][2].values()
+        p = {}
+        for key, (default, kind) in PARAMETERS[method].items():
+            p[key] = (
+                [self.value(part, s, key, there, t, default) for s, there, _, _ in present]
+                if kind == "model"
+                else self.value(part, None, key, name, t, default, kind == "flag")
+            )
+        x = [tensor.values().reshape(tensor.shape) for _, _, tensor, _ in present]
+        return METHODS[method](x, base, p).ravel()
