@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/backing.h"
 #include "fs/reads.h"
 #include "fs/refuse.h"
 #include "fs/server.h"
@@ -99,7 +100,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	const struct server *server = fuse_req_userdata(req);
+	struct server *server = fuse_req_userdata(req);
 	const struct image_entry *entry = server_entry(server, ino);
 
 	if (!entry || entry->directory) {
@@ -112,7 +113,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fi->keep_cache = 1;
 	fi->noflush = 1;
-	fuse_reply_open(req, fi);
+	backings_open(server->backings, req, (uint32_t)(ino - 1), fi,
+		      server_find_backing, server);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -133,8 +135,18 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	reads_start(server, req, (uint32_t)(ino - 1), (uint64_t)offset, size);
 }
 
-static void op_release(fuse_req_t req, fuse_ino_t ino UNUSED,
+static void op_release(fuse_req_t req, fuse_ino_t ino,
 		       struct fuse_file_info *fi UNUSED)
+{
+	const struct server *server = fuse_req_userdata(req);
+
+	if (server_entry(server, ino))
+		backings_release(server->backings, (uint32_t)(ino - 1));
+	fuse_reply_err(req, 0);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t ino UNUSED,
+			  struct fuse_file_info *fi UNUSED)
 {
 	fuse_reply_err(req, 0);
 }
@@ -269,7 +281,7 @@ const struct fuse_lowlevel_ops server_ops = {
 	.opendir = op_opendir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,
-	.releasedir = op_release,
+	.releasedir = op_releasedir,
 	.statfs = op_statfs,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,

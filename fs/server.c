@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fs/backing.h"
 #include "fs/reads.h"
 #include "fs/streams.h"
 #include "merge/output/image.h"
 #include "merge/output/merge.h"
+#include "merge/source/file.h"
 #include "util/range.h"
 
 #define FILE_MODE (S_IFREG | 0444)
@@ -43,6 +45,9 @@ int server_new(const struct merge *merge, struct log *log, struct server **ret)
 			&server->streams);
 	if (r < 0)
 		return r;
+	r = backings_new(server->n_entries, &server->backings);
+	if (r < 0)
+		return r;
 	*ret = TAKE(server);
 	return 0;
 }
@@ -53,6 +58,7 @@ void server_free(struct server *server)
 		return;
 	reads_free(server->reads);
 	streams_free(server->streams);
+	backings_free(server->backings);
 	free(server);
 }
 
@@ -77,6 +83,19 @@ static unsigned count_folders(const struct server *server,
 	for (uint32_t i = 0; i < folder->n; i++)
 		n += server->entries[folder->first + i].directory;
 	return n;
+}
+
+int server_find_backing(void *arg, uint32_t entry, bool *ret_close)
+{
+	const struct server *server = arg;
+	const struct file *file = image_copy_of(server->merge->image, entry);
+
+	*ret_close = false;
+	if (!file)
+		return -ENOENT;
+	/* One that has changed gives errors, by the usual road. */
+	int r = file_check(file);
+	return r < 0 ? r : file->fd;
 }
 
 void server_stat(const struct server *server, const struct image_entry *entry,

@@ -16,6 +16,7 @@
 
 #include "util/macros.h"
 
+struct backings;
 struct image_entry;
 struct log;
 struct merge;
@@ -30,9 +31,10 @@ struct server {
 	struct timespec time; /* of all entries */
 	uid_t uid;
 	gid_t gid;
-	struct reads *reads;	 /* owned */
-	struct streams *streams; /* owned */
-	atomic_bool ready;	 /* the kernel has said hello */
+	struct reads *reads;	   /* owned */
+	struct streams *streams;   /* owned */
+	struct backings *backings; /* owned */
+	atomic_bool ready;	   /* the kernel has said hello */
 };
 
 int server_new(const struct merge *merge, struct log *log, struct server **ret);
@@ -46,6 +48,9 @@ const struct image_entry *server_entry(const struct server *server,
 				       uint64_t ino);
 uint64_t server_ino(const struct server *server,
 		    const struct image_entry *entry);
+/* A descriptor of a file with the bytes of the entry: see backing.h. arg is the
+ * server. */
+int server_find_backing(void *arg, uint32_t entry, bool *ret_close);
 void server_stat(const struct server *server, const struct image_entry *entry,
 		 struct stat *ret);
 

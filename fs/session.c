@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fs/backing.h"
 #include "fs/mountpoint.h"
 #include "fs/ops.h"
 #include "fs/reads.h"
@@ -140,6 +141,11 @@ int session_open(struct server *server, const struct session_options *options,
 	release(&captured, said, sizeof(said));
 	if (r < 0)
 		return mount_error(options->mountpoint, r, said, err);
+
+	r = backings_attach(server->backings, session->fuse);
+	if (r < 0)
+		return error_set(err, r, "%s: %s", options->mountpoint,
+				 strerror(-r));
 
 	/* Two threads poll one descriptor, and one of them will be late. */
 	int fd = fuse_session_fd(session->fuse);

@@ -43,6 +43,17 @@ const struct extents *image_extents(const struct image *image, uint32_t entry)
 	return &image->extents[entry];
 }
 
+const struct file *image_copy_of(const struct image *image, uint32_t entry)
+{
+	const struct extents *extents = image_extents(image, entry);
+	const struct extent *extent = extents->items;
+
+	if (extents->n != 1 || extent->kind != EXTENT_COPY ||
+	    extent->copy.offset != 0 || extent->size != extent->copy.file->size)
+		return NULL;
+	return extent->copy.file;
+}
+
 static int draft_text(struct drafts *drafts, const char *path, const char *text,
 		      size_t size)
 {

@@ -20,6 +20,7 @@
 #include "util/macros.h"
 
 struct engine;
+struct file;
 struct image;
 struct output_tensor;
 struct plan;
@@ -58,6 +59,9 @@ const struct image_entry *image_lookup(const struct image *image,
 void image_find_tensor(const struct image *image,
 		       const struct output_tensor *tensor,
 		       const char **ret_path, uint64_t *ret_offset);
+
+/* The source file whose bytes are all of a file's bytes, or NULL. */
+const struct file *image_copy_of(const struct image *image, uint32_t entry);
 
 /* Sum of all file sizes; and the time that every entry bears: the newest of
  * the recipe and all sources, so that it does not change between mounts. */
