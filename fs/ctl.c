@@ -13,6 +13,7 @@
 #include "fs/options.h"
 #include "fs/program.h"
 #include "fs/signals.h"
+#include "fs/status.h"
 #include "fs/umount.h"
 #include "merge/engine/plan.h"
 #include "merge/output/image.h"
@@ -107,6 +108,21 @@ static int run_umount(struct options *options, struct error *err)
 	return umount_merge(options->arguments[0], err);
 }
 
+static int run_status(struct options *options, struct error *err)
+{
+	const char *path = options->arguments[0];
+	enum status_form form = options->prometheus ? STATUS_PROMETHEUS
+				: options->json	    ? STATUS_JSON
+						    : STATUS_TEXT;
+
+	int r = path ? status_print(path, form, stdout, err)
+		     : status_list(stdout, err);
+	if (r == 0 && fflush(stdout) != 0)
+		return error_set(err, -errno, "standard output: %s",
+				 strerror(errno));
+	return r;
+}
+
 struct ctl_command {
 	struct usage usage;
 	int (*run)(struct options *options, struct error *err);
@@ -122,6 +138,10 @@ static const struct ctl_command commands[] = {
 	{{COMMAND_EXPORT, "mkfs-ctl export", "RECIPE DIR", 2, 0,
 	  "Writes the merge to a new directory, without FUSE."},
 	 run_export},
+	{{COMMAND_STATUS, "mkfs-ctl status", "[MOUNT]", 1, 1,
+	  "Shows what a mount has done so far; without MOUNT, where merges are "
+	  "mounted."},
+	 run_status},
 	{{COMMAND_UMOUNT, "mkfs-ctl umount", "MOUNT", 1, 0,
 	  "Unmounts a merge."},
 	 run_umount},
@@ -130,7 +150,7 @@ static const struct ctl_command commands[] = {
 static const struct usage usage = {
 	.name = PROGRAM,
 	.arguments = "COMMAND ...",
-	.summary = "Checks, explains, exports and unmounts merges.",
+	.summary = "Checks, explains, exports, watches and unmounts merges.",
 };
 
 static void print_help(void)

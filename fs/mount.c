@@ -163,7 +163,13 @@ static int run(struct mounting *mounting, struct error *err)
 	if (r < 0)
 		return r;
 	program_warn(PROGRAM, &mounting->merge->notes, n_said);
-	r = server_new(mounting->merge, &mounting->log, &server);
+	struct server_options options = {
+		.merge = mounting->merge,
+		.log = &mounting->log,
+		.recipe = mounting->device,
+		.mountpoint = mounting->mountpoint,
+	};
+	r = server_new(&options, &server);
 	if (r < 0)
 		return error_set(err, r, "out of memory");
 	return serve(mounting, server, err);

@@ -48,42 +48,67 @@ static int parse_line(char *line, struct mount_entry *ret)
 	return 0;
 }
 
-static int find_last(FILE *table, const char *path, struct mount_entry *ret)
+static int each_line(FILE *table,
+		     void (*see)(void *arg, const struct mount_entry *entry),
+		     void *arg)
 {
 	AUTO_FREE char *line = NULL;
-	AUTO_FREE char *type = NULL;
 	size_t room = 0;
 
 	while (getline(&line, &room, table) >= 0) {
 		struct mount_entry entry;
-		if (parse_line(line, &entry) < 0 ||
-		    strcmp(entry.path, path) != 0)
-			continue;
-		free(type);
-		type = strdup(entry.type);
-		if (!type)
-			return -ENOMEM;
+		if (parse_line(line, &entry) == 0)
+			see(arg, &entry);
 	}
-	if (!type)
-		return -ENOENT;
+	return 0;
+}
+
+int mountinfo_each(FILE *table,
+		   void (*see)(void *arg, const struct mount_entry *entry),
+		   void *arg)
+{
+	if (table)
+		return each_line(table, see, arg);
+
+	table = fopen("/proc/self/mountinfo", "re");
+	if (!table)
+		return -errno;
+	int r = each_line(table, see, arg);
+	fclose(table);
+	return r;
+}
+
+/* The last of several mounts on one path is the topmost. */
+struct search {
+	const char *path;
+	char *type; /* owned */
+	int r;
+};
+
+static void note_match(void *arg, const struct mount_entry *entry)
+{
+	struct search *search = arg;
+
+	if (strcmp(entry->path, search->path) != 0)
+		return;
+	free(search->type);
+	search->type = strdup(entry->type);
+	search->r = search->type ? 0 : -ENOMEM;
+}
+
+int mountinfo_find(FILE *table, const char *path, struct mount_entry *ret)
+{
+	struct search search = {.path = path, .r = -ENOENT};
+
+	int r = mountinfo_each(table, note_match, &search);
+	AUTO_FREE char *type = search.type;
+	if (r < 0 || search.r < 0)
+		return r < 0 ? r : search.r;
 	ret->path = strdup(path);
 	if (!ret->path)
 		return -ENOMEM;
 	ret->type = TAKE(type);
 	return 0;
-}
-
-int mountinfo_find(FILE *table, const char *path, struct mount_entry *ret)
-{
-	if (table)
-		return find_last(table, path, ret);
-
-	table = fopen("/proc/self/mountinfo", "re");
-	if (!table)
-		return -errno;
-	int r = find_last(table, path, ret);
-	fclose(table);
-	return r;
 }
 
 void mount_entry_done(struct mount_entry *entry)

@@ -17,6 +17,12 @@ struct mount_entry {
  * a mountinfo, or NULL for this process's.
  */
 int mountinfo_find(FILE *table, const char *path, struct mount_entry *ret);
+
+/* Calls see() for every mount, in their order; what it gets is only lent. */
+int mountinfo_each(FILE *table,
+		   void (*see)(void *arg, const struct mount_entry *entry),
+		   void *arg);
+
 void mount_entry_done(struct mount_entry *entry);
 
 #endif

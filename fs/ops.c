@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fs/backing.h"
+#include "fs/control.h"
 #include "fs/reads.h"
 #include "fs/refuse.h"
 #include "fs/server.h"
@@ -79,7 +80,13 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fuse_reply_err(req, ENAMETOOLONG);
 		return;
 	}
-	fill_entry(server, find_name(server, folder, name), &found);
+	const struct image_entry *entry = find_name(server, folder, name);
+	fill_entry(server, entry, &found);
+	if (!entry && parent == FUSE_ROOT_ID &&
+	    strcmp(name, CONTROL_NAME) == 0) {
+		found.ino = server_control_ino(server);
+		server_stat_control(server, &found.attr);
+	}
 	fuse_reply_entry(req, &found);
 }
 
@@ -90,12 +97,48 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	const struct image_entry *entry = server_entry(server, ino);
 	struct stat st;
 
-	if (!entry) {
+	if (ino == server_control_ino(server)) {
+		server_stat_control(server, &st);
+	} else if (entry) {
+		server_stat(server, entry, &st);
+	} else {
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	server_stat(server, entry, &st);
 	fuse_reply_attr(req, &st, FOREVER);
+}
+
+/* The kernel judges by mode and owner; this is for when it does not. */
+static bool may_control(const struct server *server, fuse_req_t req)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	return uid == 0 || uid == server->uid;
+}
+
+static void open_control(struct server *server, fuse_req_t req,
+			 struct fuse_file_info *fi)
+{
+	char *text = may_control(server, req) ? control_status(server) : NULL;
+
+	if (!text) {
+		fuse_reply_err(req, may_control(server, req) ? ENOMEM : EACCES);
+		return;
+	}
+	fi->fh = (uintptr_t)text;
+	fi->direct_io = 1; /* its size is not known */
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		free(text);
+}
+
+static void read_control(fuse_req_t req, size_t size, off_t offset,
+			 const struct fuse_file_info *fi)
+{
+	const char *text = (const char *)(uintptr_t)fi->fh;
+	size_t length = strlen(text);
+	size_t from = min_u64((uint64_t)offset, length);
+
+	fuse_reply_buf(req, text + from, min_u64(size, length - from));
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -103,6 +146,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct server *server = fuse_req_userdata(req);
 	const struct image_entry *entry = server_entry(server, ino);
 
+	if (ino == server_control_ino(server)) {
+		open_control(server, req, fi);
+		return;
+	}
 	if (!entry || entry->directory) {
 		fuse_reply_err(req, entry ? EISDIR : ESTALE);
 		return;
@@ -118,11 +165,15 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		    struct fuse_file_info *fi UNUSED)
+		    struct fuse_file_info *fi)
 {
 	struct server *server = fuse_req_userdata(req);
 	const struct image_entry *entry = server_entry(server, ino);
 
+	if (ino == server_control_ino(server) && offset >= 0) {
+		read_control(req, size, offset, fi);
+		return;
+	}
 	if (!entry || entry->directory || offset < 0) {
 		fuse_reply_err(req, EINVAL);
 		return;
@@ -136,11 +187,13 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino,
-		       struct fuse_file_info *fi UNUSED)
+		       struct fuse_file_info *fi)
 {
 	const struct server *server = fuse_req_userdata(req);
 
-	if (server_entry(server, ino))
+	if (ino == server_control_ino(server))
+		free((char *)(uintptr_t)fi->fh);
+	else if (server_entry(server, ino))
 		backings_release(server->backings, (uint32_t)(ino - 1));
 	fuse_reply_err(req, 0);
 }

@@ -26,17 +26,19 @@ struct option_row {
 };
 
 #define MERGE (COMMAND_MOUNT | COMMAND_CHECK | COMMAND_EXPORT | COMMAND_EXPLAIN)
-#define ALL (MERGE | COMMAND_UMOUNT)
+#define ALL (MERGE | COMMAND_UMOUNT | COMMAND_STATUS)
 #define PLACE(field) offsetof(struct options, field)
 
 static const struct option_row rows[] = {
 	{"foreground", 'f', OPTION_FLAG, NULL, "stay, and log to stderr",
 	 PLACE(foreground), COMMAND_MOUNT},
 	{"json", 0, OPTION_FLAG, NULL, "print JSON", PLACE(json),
-	 COMMAND_CHECK | COMMAND_EXPLAIN},
+	 COMMAND_CHECK | COMMAND_EXPLAIN | COMMAND_STATUS},
 	{"scan", 0, OPTION_FLAG, NULL,
 	 "read the tensor's inputs for what is not known yet", PLACE(scan),
 	 COMMAND_EXPLAIN},
+	{"prometheus", 0, OPTION_FLAG, NULL, "print Prometheus's text format",
+	 PLACE(prometheus), COMMAND_STATUS},
 	{"cache", 0, OPTION_TEXT, "DIR",
 	 "where finished blocks are kept; none: memory only",
 	 PLACE(merge.cache), MERGE},

@@ -23,6 +23,8 @@ enum command {
 	COMMAND_EXPORT = 4,
 	COMMAND_UMOUNT = 8,
 	COMMAND_EXPLAIN = 16,
+	COMMAND_STATUS = 64,
+	COMMAND_WARM = 128,
 };
 
 struct usage { /* one row for each program, or command of one */
@@ -38,7 +40,7 @@ struct usage { /* one row for each program, or command of one */
 
 struct options {
 	struct merge_options merge; /* but for the recipe */
-	bool foreground, json, scan, help, version;
+	bool foreground, json, prometheus, scan, help, version;
 	bool nonempty;	   /* the mount point may have files in it */
 	bool allow_other;  /* is among the mount options, too */
 	struct text mount; /* for libfuse, comma-separated and escaped; owned */

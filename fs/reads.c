@@ -19,13 +19,14 @@ struct read_request {
 	struct image_read read;
 	struct server *server;
 	fuse_req_t req;
+	bool answered; /* with data */
 	struct read_request *next;
 };
 
 struct reads {
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
-	unsigned n_flying;
+	struct read_counters counters;
 	struct read_request *spare; /* owned */
 	unsigned n_spare;
 };
@@ -68,21 +69,33 @@ static struct read_request *get_request(struct reads *reads)
 		reads->spare = request->next;
 		reads->n_spare--;
 	}
-	reads->n_flying++;
+	reads->counters.n_flying++;
 	pthread_mutex_unlock(&reads->lock);
 	return request ? request : malloc(sizeof(*request));
+}
+
+static void count(struct read_counters *counters, const struct image_read *read)
+{
+	counters->n++;
+	counters->bytes += read->size;
+	counters->roads.literal += read->roads.literal;
+	counters->roads.copied += read->roads.copied;
+	counters->roads.memory += read->roads.memory;
+	counters->roads.waited += read->roads.waited;
 }
 
 static void put_request(struct reads *reads, struct read_request *request)
 {
 	pthread_mutex_lock(&reads->lock);
+	if (request && request->answered)
+		count(&reads->counters, &request->read);
 	if (request && reads->n_spare < N_SPARE) {
 		request->next = reads->spare;
 		reads->spare = request;
 		reads->n_spare++;
 		request = NULL;
 	}
-	if (--reads->n_flying == 0)
+	if (--reads->counters.n_flying == 0)
 		pthread_cond_broadcast(&reads->idle);
 	pthread_mutex_unlock(&reads->lock);
 	free(request);
@@ -96,12 +109,19 @@ int reads_wait(struct reads *reads, unsigned seconds)
 	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += seconds;
 	pthread_mutex_lock(&reads->lock);
-	while (reads->n_flying > 0 && r == 0)
+	while (reads->counters.n_flying > 0 && r == 0)
 		r = pthread_cond_timedwait(&reads->idle, &reads->lock,
 					   &deadline);
-	r = reads->n_flying > 0 ? -ETIMEDOUT : 0;
+	r = reads->counters.n_flying > 0 ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&reads->lock);
 	return r;
+}
+
+void reads_counters(struct reads *reads, struct read_counters *ret)
+{
+	pthread_mutex_lock(&reads->lock);
+	*ret = reads->counters;
+	pthread_mutex_unlock(&reads->lock);
 }
 
 static void report(const struct read_request *request, int r)
@@ -161,6 +181,7 @@ static void finish(struct image_read *read, int r)
 	} else {
 		reply_copy(request);
 	}
+	request->answered = r == 0;
 	image_read_done(read);
 	put_request(request->server->reads, request);
 }

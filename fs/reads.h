@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "merge/output/image.h"
+
 struct reads;
 struct server;
 
@@ -23,5 +25,12 @@ void reads_start(struct server *server, fuse_req_t req, uint32_t entry,
 
 /* Waits until none is in flight. 0 or -ETIMEDOUT. */
 int reads_wait(struct reads *reads, unsigned seconds);
+
+struct read_counters {
+	uint64_t n, bytes; /* replied to, with data */
+	struct image_roads roads;
+	unsigned n_flying; /* now */
+};
+void reads_counters(struct reads *reads, struct read_counters *ret);
 
 #endif

@@ -13,6 +13,7 @@
 #include "util/range.h"
 
 #define FILE_MODE (S_IFREG | 0444)
+#define CONTROL_MODE (S_IFREG | 0400)
 #define FOLDER_MODE (S_IFDIR | 0555)
 
 /* Enough for every thread to find its next block, within a part of the memory
@@ -26,13 +27,17 @@ static uint64_t choose_window(const struct merge_options *options)
 	return min_u64(blocks * BLOCK_SIZE, options->memory / 8);
 }
 
-int server_new(const struct merge *merge, struct log *log, struct server **ret)
+int server_new(const struct server_options *options, struct server **ret)
 {
+	const struct merge *merge = options->merge;
 	AUTO(server) server = calloc(1, sizeof(*server));
 	if (!server)
 		return -ENOMEM;
 	server->merge = merge;
-	server->log = log;
+	server->log = options->log;
+	server->recipe = options->recipe;
+	server->mountpoint = options->mountpoint;
+	clock_gettime(CLOCK_MONOTONIC, &server->began);
 	server->entries = image_entries(merge->image, &server->n_entries);
 	server->time = image_time(merge->image);
 	server->uid = getuid();
@@ -83,6 +88,25 @@ static unsigned count_folders(const struct server *server,
 	for (uint32_t i = 0; i < folder->n; i++)
 		n += server->entries[folder->first + i].directory;
 	return n;
+}
+
+uint64_t server_control_ino(const struct server *server)
+{
+	return (uint64_t)server->n_entries + 1;
+}
+
+void server_stat_control(const struct server *server, struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_ino = server_control_ino(server),
+		.st_mode = CONTROL_MODE,
+		.st_nlink = 1,
+		.st_uid = server->uid,
+		.st_gid = server->gid,
+		.st_atim = server->time,
+		.st_mtim = server->time,
+		.st_ctim = server->time,
+	};
 }
 
 int server_find_backing(void *arg, uint32_t entry, bool *ret_close)

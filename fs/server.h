@@ -26,6 +26,8 @@ struct streams;
 struct server {
 	const struct merge *merge;	   /* borrowed, started */
 	struct log *log;		   /* borrowed */
+	const char *recipe, *mountpoint;   /* for people; borrowed */
+	struct timespec began;		   /* monotonic */
 	const struct image_entry *entries; /* (n_entries,) the image's */
 	uint32_t n_entries;
 	struct timespec time; /* of all entries */
@@ -37,7 +39,13 @@ struct server {
 	atomic_bool ready;	   /* the kernel has said hello */
 };
 
-int server_new(const struct merge *merge, struct log *log, struct server **ret);
+struct server_options {		   /* all borrowed */
+	const struct merge *merge; /* started */
+	struct log *log;
+	const char *recipe, *mountpoint; /* for people */
+};
+
+int server_new(const struct server_options *options, struct server **ret);
 
 /* No read may be in flight. */
 void server_free(struct server *server);
@@ -48,6 +56,10 @@ const struct image_entry *server_entry(const struct server *server,
 				       uint64_t ino);
 uint64_t server_ino(const struct server *server,
 		    const struct image_entry *entry);
+/* The inode of the control file (control.h), which is no entry. */
+uint64_t server_control_ino(const struct server *server);
+void server_stat_control(const struct server *server, struct stat *ret);
+
 /* A descriptor of a file with the bytes of the entry: see backing.h. arg is the
  * server. */
 int server_find_backing(void *arg, uint32_t entry, bool *ret_close);

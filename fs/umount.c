@@ -37,7 +37,7 @@ int umount_path(const char *path, bool lazy)
 	return 0;
 }
 
-static bool is_mounted(const char *path)
+bool is_merge_mounted(const char *path)
 {
 	struct mount_entry entry = {0};
 	bool mounted = mountinfo_find(NULL, path, &entry) == 0 &&
@@ -54,7 +54,7 @@ int umount_merge(const char *path, struct error *err)
 	int r = mountpoint_resolve(path, &resolved, err);
 	if (r < 0)
 		return r;
-	if (!is_mounted(resolved))
+	if (!is_merge_mounted(resolved))
 		return error_set(err, -EINVAL, "%s: no merge is mounted here",
 				 path);
 	r = umount_path(resolved, false);

@@ -14,6 +14,9 @@
  */
 int umount_path(const char *path, bool lazy);
 
+/* Is a merge mounted on a resolved path, topmost? */
+bool is_merge_mounted(const char *path);
+
 /* Unmounts a merge, and returns when it is gone. */
 int umount_merge(const char *path, struct error *err);
 

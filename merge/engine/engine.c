@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "cache/disk.h"
 #include "merge/engine/facts.h"
@@ -19,6 +21,7 @@
 struct filler {
 	struct engine *engine;
 	const struct output_tensor *tensor;
+	struct engine_tally *tally;
 };
 
 /*
@@ -32,7 +35,9 @@ struct filler {
 struct engine {
 	struct engine_options options;
 	struct facts_scanner scanner;
-	struct filler *fillers; /* (n_tensors,) as in the plan; owned */
+	struct filler *fillers;	      /* (n_tensors,) as in the plan; owned */
+	struct engine_tally *tallies; /* (n_tallies,) owned */
+	size_t n_tallies;
 	size_t room; /* floats per thread: a tile for results, and scratch */
 	unsigned n_windows; /* per thread */
 	size_t window_size;
@@ -167,9 +172,9 @@ static int fill_elements(struct engine *engine,
 	return 0;
 }
 
-static int fill_block(void *arg, uint64_t number, void *data, size_t size)
+static int compute_block(const struct filler *filler, uint64_t number,
+			 void *data, size_t size)
 {
-	struct filler *filler = arg;
 	const struct output_tensor *tensor = filler->tensor;
 	struct engine *engine = filler->engine;
 
@@ -183,6 +188,27 @@ static int fill_block(void *arg, uint64_t number, void *data, size_t size)
 	if (r < 0)
 		return r;
 	return node_check(tensor->node);
+}
+
+static uint64_t thread_time(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static int fill_block(void *arg, uint64_t number, void *data, size_t size)
+{
+	const struct filler *filler = arg;
+	struct engine_tally *tally = filler->tally;
+	uint64_t began = thread_time();
+
+	int r = compute_block(filler, number, data, size);
+	atomic_fetch_add(&tally->nanoseconds, thread_time() - began);
+	if (r == 0)
+		atomic_fetch_add(&tally->bytes, size);
+	return r;
 }
 
 struct pool *engine_pool(const struct engine *engine)
@@ -234,6 +260,24 @@ uint64_t engine_scans(const struct engine *engine)
 	return atomic_load(&engine->n_scans);
 }
 
+const struct engine_tally *engine_tallies(const struct engine *engine,
+					  size_t *ret_n)
+{
+	*ret_n = engine->n_tallies;
+	return engine->tallies;
+}
+
+static struct engine_tally *find_tally(struct engine *engine, const char *how)
+{
+	for (size_t i = 0; i < engine->n_tallies; i++) {
+		if (strcmp(engine->tallies[i].how, how) == 0)
+			return &engine->tallies[i];
+	}
+	struct engine_tally *tally = &engine->tallies[engine->n_tallies++];
+	tally->how = how;
+	return tally;
+}
+
 static void lay_out_desk(struct engine *engine, const struct plan *plan)
 {
 	engine->room = TILE + plan->scratch;
@@ -274,7 +318,9 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 		.scanned = count_scan,
 	};
 	engine->fillers = calloc(plan->n_tensors + 1, sizeof(struct filler));
-	if (!engine->fillers) {
+	engine->tallies =
+		calloc(plan->n_tensors + 1, sizeof(struct engine_tally));
+	if (!engine->fillers || !engine->tallies) {
 		engine_free(engine);
 		return -ENOMEM;
 	}
@@ -282,6 +328,7 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 		engine->fillers[i] = (struct filler){
 			.engine = engine,
 			.tensor = &plan->tensors[i],
+			.tally = find_tally(engine, plan->tensors[i].how),
 		};
 	*ret = engine;
 	return 0;
@@ -293,6 +340,7 @@ void engine_free(struct engine *engine)
 		return;
 	free(pthread_getspecific(engine->desk));
 	pthread_key_delete(engine->desk);
+	free(engine->tallies);
 	free(engine->fillers);
 	free(engine);
 }

@@ -11,6 +11,7 @@
 #ifndef MERGE_ENGINE_ENGINE_H
 #define MERGE_ENGINE_ENGINE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,18 @@ void engine_request(struct engine *engine, const struct output_tensor *tensor,
  * gather, in any case. Not from a pool worker. */
 void engine_recall(struct engine *engine, const struct output_tensor *tensor);
 int engine_gather(struct engine *engine, const struct output_tensor *tensor);
+
+/* What was computed in one way, which a plan's tensors name; read with
+ * atomic_load(). */
+struct engine_tally {
+	const char *how;		  /* output_tensor.how */
+	atomic_uint_fast64_t bytes;	  /* of output */
+	atomic_uint_fast64_t nanoseconds; /* of CPU, scans included */
+};
+
+/* (*ret_n,) one for each way there is in the plan; the engine's. */
+const struct engine_tally *engine_tallies(const struct engine *engine,
+					  size_t *ret_n);
 
 /* Whole-tensor scans made since the start (facts found on disk count none). */
 uint64_t engine_scans(const struct engine *engine);

@@ -74,6 +74,12 @@ struct timespec image_time(const struct image *image);
  * returns, perhaps on another thread, and must not block. With r = 0 the bytes
  * are in iov until image_read_done().
  */
+struct image_roads { /* bytes of a read, by where they came from */
+	uint64_t literal, copied;
+	uint64_t memory; /* blocks that were there */
+	uint64_t waited; /* blocks that were computed, or loaded from disk */
+};
+
 struct image_read {
 	struct engine *engine; /* NULL only where no tensor is computed */
 	uint32_t entry;	       /* a file */
@@ -83,6 +89,7 @@ struct image_read {
 
 	struct iovec *iov; /* (n_iov,) exactly `size` bytes in all */
 	size_t n_iov;
+	struct image_roads roads;
 	struct image_read_state *state; /* the image's */
 };
 

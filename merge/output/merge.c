@@ -116,6 +116,8 @@ static int open_disk(struct merge *merge, struct error *err)
 		return 0;
 
 	int r = disk_cache_open(&disk, &merge->disk, err);
+	if (r == 0)
+		merge->cache_directory = strdup(disk.directory);
 	if (r == 0 || options->cache)
 		return r;
 	notes_add(&merge->notes, "no cache on disk: %s", err ? err->text : "");
@@ -170,5 +172,6 @@ void merge_close(struct merge *merge)
 	plan_free(merge->plan);
 	recipe_free(merge->recipe_file);
 	notes_done(&merge->notes);
+	free(merge->cache_directory);
 	free(merge);
 }

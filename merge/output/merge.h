@@ -38,6 +38,7 @@ struct merge { /* fields are owned and may be used, not changed */
 	/* NULL until merge_start() */
 	struct pool *pool;
 	struct disk_cache *disk;
+	char *cache_directory; /* of disk, or NULL */
 	struct block_cache *cache;
 	struct engine *engine;
 };

@@ -96,11 +96,14 @@ static void want_block(struct piece *piece, const struct step *step)
 	engine_request(engine, step->extent->tensor, step->within / BLOCK_SIZE,
 		       &request);
 	piece->skip = step->within % BLOCK_SIZE;
+	struct image_roads *roads = &piece->state->read->roads;
 	const struct block *block = block_peek(cache, request.key);
 	if (block) {
+		roads->memory += step->size;
 		take_block(piece, block);
 		return;
 	}
+	roads->waited += step->size;
 	piece->waiter.done = block_done;
 	atomic_fetch_add(&piece->state->n_pending, 1);
 	block_want(cache, &request, &piece->waiter);
@@ -174,11 +177,13 @@ static void start_pieces(const struct extents *extents, struct image_read *read)
 		case EXTENT_LITERAL:
 			piece->iov->iov_base =
 				(char *)step.extent->literal + step.within;
+			read->roads.literal += step.size;
 			break;
 		case EXTENT_COPY:
 			piece->file = step.extent->copy.file;
 			piece->offset = step.extent->copy.offset + step.within;
 			piece->iov->iov_base = copies;
+			read->roads.copied += step.size;
 			copies += step.size;
 			break;
 		case EXTENT_TENSOR:
@@ -194,6 +199,7 @@ void image_read(const struct image *image, struct image_read *read)
 	size_t copied = 0;
 
 	read->state = NULL;
+	read->roads = (struct image_roads){0};
 	int r = state_new(extents, read, &copied);
 	if (r < 0) {
 		read->done(read, r);

@@ -1,0 +1,120 @@
+"""The road to the reader: passthrough, status, and warming."""
+import errno
+import json
+import mmap
+import os
+import subprocess
+
+from support import *
+
+SHAPE = dict(layers=2, hidden=512, vocabulary=6001)
+NOBODY = 65534
+
+
+def status(mountpoint):
+    done = run(CTL, "status", "--json", mountpoint)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def may_pass(mountpoint):
+    """Does the kernel let us? If not, the same bytes come by the usual road."""
+    return status(mountpoint)["now"]["passthrough_allowed"] == 1
+
+
+def test_companions(folder):
+    recipe = make_recipe(folder)
+    plain = os.path.join(folder, "plain", "merged")
+    os.mkdir(os.path.dirname(plain))
+    export(recipe, plain)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint):
+        path = os.path.join(mountpoint, "tokenizer.json")
+        with open(path, "rb") as one, open(path, "rb") as two:
+            bytes_there = open(os.path.join(plain, "tokenizer.json"), "rb").read()
+            assert one.read() == two.read() == bytes_there
+            assert mmap.mmap(one.fileno(), 0, prot=mmap.PROT_READ)[:] == bytes_there
+            before = status(mountpoint)
+            if may_pass(mountpoint):
+                assert before["now"]["passthrough_files"] == 1
+                assert before["counts"]["passthrough_opens"] == 2
+                assert before["bytes"]["copied"] == 0
+        assert sums(mountpoint) == sums(plain)
+        wait_until(lambda: status(mountpoint)["now"]["passthrough_files"] == 0)
+
+
+def test_changed_companion(folder):
+    """A source that has changed is not passed through: it gives EIO."""
+    recipe = make_recipe(folder)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint):
+        path = os.path.join(mountpoint, "tokenizer.json")
+        with open(path, "rb") as file:
+            assert len(file.read()) == 70001
+        source = os.path.join(folder, "base", "tokenizer.json")
+        with open(source, "r+b") as file:
+            file.write(b"other")
+        with open(path, "rb", buffering=0) as file:
+            expect_errno(errno.EIO, file.read, 4096)
+        assert status(mountpoint)["now"]["passthrough_files"] == 0
+
+
+def test_status(folder):
+    recipe = make_recipe(folder, "slerp", **SHAPE)
+    mountpoint = os.path.join(folder, "merged")
+    cache = os.path.join(folder, "cache")
+    with mounted(recipe, mountpoint, cache=cache) as daemon:
+        path = os.path.join(mountpoint, "model.safetensors")
+        with open(path, "rb") as file:
+            size = len(file.read())
+        now = status(mountpoint)
+        assert now["pid"] == daemon.process.pid
+        assert now["recipe"] == os.path.realpath(recipe)
+        assert now["mountpoint"] == daemon.path
+        assert now["cache"] == cache
+        header = now["bytes"]["literal"]
+        tensors = now["methods"]["slerp"]["bytes"]
+        assert header + tensors == size == now["bytes"]["computed"] + header
+        assert now["bytes"]["read"] == size
+        assert now["bytes"]["memory"] + now["bytes"]["waited"] == tensors
+        assert now["counts"]["scans"] > 10 and now["methods"]["slerp"]["seconds"] > 0
+        text = run(CTL, "status", mountpoint).stdout
+        assert "slerp" in text and "computed" in text, text
+        text = run(CTL, "status", "--prometheus", mountpoint).stdout
+        assert f'mkfs_mount_bytes_read_total{{mountpoint="{daemon.path}"}} {size}\n' in text, text
+        for line in text.splitlines():
+            assert line.startswith("# TYPE ") or float(line.rsplit(" ", 1)[1]) >= 0
+        assert daemon.path in run(CTL, "status").stdout.splitlines()
+    done = run(CTL, "status", mountpoint)
+    assert done.returncode == 1 and "no merge is mounted here" in done.stderr
+
+
+def test_control_is_hidden(folder):
+    recipe = make_recipe(folder)
+    mountpoint, copy = os.path.join(folder, "merged"), os.path.join(folder, "copy")
+    with mounted(recipe, mountpoint):
+        control = os.path.join(mountpoint, ".mkfs-mount")
+        assert json.load(open(control))["version"]
+        assert os.stat(control).st_mode & 0o777 == 0o400
+        assert ".mkfs-mount" not in os.listdir(mountpoint)
+        subprocess.run(["cp", "-r", mountpoint, copy], check=True)
+        assert sums(copy) == sums(mountpoint)
+
+
+def test_status_of_another_user(folder):
+    if os.geteuid() != 0:
+        return
+    os.chmod(folder, 0o755)
+    recipe = make_recipe(folder)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, "-o", "allow_other"):
+        user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        done = run(*user, "cat", os.path.join(mountpoint, "config.json"))
+        assert done.returncode == 0, done.stderr
+        for command in ([CTL, "status", mountpoint], ["cat", mountpoint + "/.mkfs-mount"]):
+            done = run(*user, *command)
+            assert done.returncode == 1 and done.stdout == "", done
+        assert "only root" in run(*user, CTL, "status", mountpoint).stderr
+
+
+main(globals())
