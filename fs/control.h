@@ -13,9 +13,18 @@
 
 #define CONTROL_NAME ".mkfs-mount"
 
-struct server;
-
-/* The status as JSON text, malloc'ed, or NULL when out of memory. */
-char *control_status(struct server *server);
+/*
+ * Fills the cache ahead: one step (warm.h) of the tensors that are named. Busy:
+ * nothing was done, since readers are served or the disk is behind; ask again
+ * soon.
+ */
+struct control_warm {
+	char pattern[512]; /* "": all */
+	uint32_t part, n_parts;
+	uint64_t position, next, total; /* bytes */
+	uint32_t busy;
+	int32_t error; /* negative errno: a block could not be made */
+};
+#define CONTROL_WARM _IOWR('m', 1, struct control_warm)
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/check.h"
@@ -15,6 +16,7 @@
 #include "fs/signals.h"
 #include "fs/status.h"
 #include "fs/umount.h"
+#include "fs/warm.h"
 #include "merge/engine/plan.h"
 #include "merge/output/image.h"
 #include "merge/output/merge.h"
@@ -108,6 +110,46 @@ static int run_umount(struct options *options, struct error *err)
 	return umount_merge(options->arguments[0], err);
 }
 
+static int warm_recipe(struct options *options, const struct warm_options *warm,
+		       struct error *err)
+{
+	AUTO(merge) merge = NULL;
+
+	options->merge.recipe = options->arguments[0];
+	int r = open_merge(options, &merge, err);
+	if (r < 0)
+		return r;
+	size_t n_said = merge->notes.n_lines;
+	r = merge_start(merge, err);
+	if (r < 0)
+		return r;
+	program_warn(PROGRAM, &merge->notes, n_said);
+	return warm_merge(merge, warm, err);
+}
+
+static int run_warm(struct options *options, struct error *err)
+{
+	struct warm_options warm = {.pattern = options->tensors};
+	const char *path = options->arguments[0];
+	struct stat st;
+	int r = 0;
+
+	if (options->part)
+		r = warm_parse_part(options->part, &warm, err);
+	if (r < 0)
+		return r;
+	signals_block();
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		r = warm_mount(path, &warm, err);
+	else
+		r = warm_recipe(options, &warm, err);
+	if (r == -EINTR)
+		return error_set(err, r,
+				 "interrupted; what was computed is kept, and "
+				 "the same command goes on from there");
+	return r;
+}
+
 static int run_status(struct options *options, struct error *err)
 {
 	const char *path = options->arguments[0];
@@ -142,6 +184,10 @@ static const struct ctl_command commands[] = {
 	  "Shows what a mount has done so far; without MOUNT, where merges are "
 	  "mounted."},
 	 run_status},
+	{{COMMAND_WARM, "mkfs-ctl warm", "RECIPE|MOUNT", 1, 0,
+	  "Computes a merge into the cache, so that its readers need not wait; "
+	  "what is there\nalready is left as it is."},
+	 run_warm},
 	{{COMMAND_UMOUNT, "mkfs-ctl umount", "MOUNT", 1, 0,
 	  "Unmounts a merge."},
 	 run_umount},
@@ -150,7 +196,8 @@ static const struct ctl_command commands[] = {
 static const struct usage usage = {
 	.name = PROGRAM,
 	.arguments = "COMMAND ...",
-	.summary = "Checks, explains, exports, watches and unmounts merges.",
+	.summary = "Checks, explains, exports, warms, watches and unmounts "
+		   "merges.",
 };
 
 static void print_help(void)

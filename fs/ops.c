@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/answer.h"
 #include "fs/backing.h"
 #include "fs/control.h"
 #include "fs/reads.h"
@@ -119,7 +120,7 @@ static bool may_control(const struct server *server, fuse_req_t req)
 static void open_control(struct server *server, fuse_req_t req,
 			 struct fuse_file_info *fi)
 {
-	char *text = may_control(server, req) ? control_status(server) : NULL;
+	char *text = may_control(server, req) ? answer_status(server) : NULL;
 
 	if (!text) {
 		fuse_reply_err(req, may_control(server, req) ? ENOMEM : EACCES);
@@ -202,6 +203,19 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino UNUSED,
 			  struct fuse_file_info *fi UNUSED)
 {
 	fuse_reply_err(req, 0);
+}
+
+static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command,
+		     void *arg UNUSED, struct fuse_file_info *fi UNUSED,
+		     unsigned flags UNUSED, const void *data, size_t size,
+		     size_t room UNUSED)
+{
+	struct server *server = fuse_req_userdata(req);
+
+	if (ino == server_control_ino(server) && command == CONTROL_WARM)
+		answer_warm(server, req, data, size);
+	else
+		fuse_reply_err(req, ENOTTY);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino,
@@ -331,6 +345,7 @@ const struct fuse_lowlevel_ops server_ops = {
 	.open = op_open,
 	.read = op_read,
 	.release = op_release,
+	.ioctl = op_ioctl,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,

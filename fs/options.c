@@ -25,7 +25,9 @@ struct option_row {
 	unsigned commands;
 };
 
-#define MERGE (COMMAND_MOUNT | COMMAND_CHECK | COMMAND_EXPORT | COMMAND_EXPLAIN)
+#define MERGE                                                               \
+	(COMMAND_MOUNT | COMMAND_CHECK | COMMAND_EXPORT | COMMAND_EXPLAIN | \
+	 COMMAND_WARM)
 #define ALL (MERGE | COMMAND_UMOUNT | COMMAND_STATUS)
 #define PLACE(field) offsetof(struct options, field)
 
@@ -39,6 +41,12 @@ static const struct option_row rows[] = {
 	 COMMAND_EXPLAIN},
 	{"prometheus", 0, OPTION_FLAG, NULL, "print Prometheus's text format",
 	 PLACE(prometheus), COMMAND_STATUS},
+	{"tensors", 0, OPTION_TEXT, "PATTERN",
+	 "only those whose names match, as '*.layers.0.*'", PLACE(tensors),
+	 COMMAND_WARM},
+	{"part", 0, OPTION_TEXT, "K/N",
+	 "the Kth of N parts, for as many machines or processes", PLACE(part),
+	 COMMAND_WARM},
 	{"cache", 0, OPTION_TEXT, "DIR",
 	 "where finished blocks are kept; none: memory only",
 	 PLACE(merge.cache), MERGE},

@@ -41,8 +41,9 @@ struct usage { /* one row for each program, or command of one */
 struct options {
 	struct merge_options merge; /* but for the recipe */
 	bool foreground, json, prometheus, scan, help, version;
-	bool nonempty;	   /* the mount point may have files in it */
-	bool allow_other;  /* is among the mount options, too */
+	const char *tensors, *part; /* of warm, as they were given */
+	bool nonempty;		    /* the mount point may have files in it */
+	bool allow_other;	    /* is among the mount options, too */
 	struct text mount; /* for libfuse, comma-separated and escaped; owned */
 	const char *arguments[MAX_ARGUMENTS];
 };

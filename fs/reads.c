@@ -27,6 +27,7 @@ struct reads {
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
 	struct read_counters counters;
+	unsigned n_others;	    /* in flight, and not reads */
 	struct read_request *spare; /* owned */
 	unsigned n_spare;
 };
@@ -74,6 +75,18 @@ static struct read_request *get_request(struct reads *reads)
 	return request ? request : malloc(sizeof(*request));
 }
 
+/* With the lock held. */
+static bool is_idle(const struct reads *reads)
+{
+	return reads->counters.n_flying == 0 && reads->n_others == 0;
+}
+
+static void tell_idle(struct reads *reads)
+{
+	if (is_idle(reads))
+		pthread_cond_broadcast(&reads->idle);
+}
+
 static void count(struct read_counters *counters, const struct image_read *read)
 {
 	counters->n++;
@@ -95,10 +108,25 @@ static void put_request(struct reads *reads, struct read_request *request)
 		reads->n_spare++;
 		request = NULL;
 	}
-	if (--reads->counters.n_flying == 0)
-		pthread_cond_broadcast(&reads->idle);
+	reads->counters.n_flying--;
+	tell_idle(reads);
 	pthread_mutex_unlock(&reads->lock);
 	free(request);
+}
+
+void reads_enter(struct reads *reads)
+{
+	pthread_mutex_lock(&reads->lock);
+	reads->n_others++;
+	pthread_mutex_unlock(&reads->lock);
+}
+
+void reads_leave(struct reads *reads)
+{
+	pthread_mutex_lock(&reads->lock);
+	reads->n_others--;
+	tell_idle(reads);
+	pthread_mutex_unlock(&reads->lock);
 }
 
 int reads_wait(struct reads *reads, unsigned seconds)
@@ -109,10 +137,10 @@ int reads_wait(struct reads *reads, unsigned seconds)
 	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += seconds;
 	pthread_mutex_lock(&reads->lock);
-	while (reads->counters.n_flying > 0 && r == 0)
+	while (!is_idle(reads) && r == 0)
 		r = pthread_cond_timedwait(&reads->idle, &reads->lock,
 					   &deadline);
-	r = reads->counters.n_flying > 0 ? -ETIMEDOUT : 0;
+	r = is_idle(reads) ? 0 : -ETIMEDOUT;
 	pthread_mutex_unlock(&reads->lock);
 	return r;
 }

@@ -23,7 +23,11 @@ void reads_free(struct reads *reads);
 void reads_start(struct server *server, fuse_req_t req, uint32_t entry,
 		 uint64_t offset, size_t size);
 
-/* Waits until none is in flight. 0 or -ETIMEDOUT. */
+/* Something else is in flight that must end before the session does, too. */
+void reads_enter(struct reads *reads);
+void reads_leave(struct reads *reads);
+
+/* Waits until nothing is in flight. 0 or -ETIMEDOUT. */
 int reads_wait(struct reads *reads, unsigned seconds);
 
 struct read_counters {

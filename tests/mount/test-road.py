@@ -117,4 +117,78 @@ def test_status_of_another_user(folder):
         assert "only root" in run(*user, CTL, "status", mountpoint).stderr
 
 
+def read_all(mountpoint):
+    with open(os.path.join(mountpoint, "model.safetensors"), "rb") as file:
+        return file.read()
+
+
+def warm(*arguments):
+    done = run(CTL, "warm", *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def check_warm(folder, recipe, cache, plain):
+    """Reads through a mount compute nothing but what is too small to keep."""
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, cache=cache):
+        assert read_all(mountpoint) == read_all(plain)
+        now = status(mountpoint)
+        assert now["counts"]["scans"] == 0, now
+        # Norms: 1 KiB each.
+        assert now["bytes"]["computed"] <= 5 * 1024, now
+        assert now["bytes"]["loaded"] > 20_000_000, now
+
+
+def warm_pair(folder):
+    recipe = make_recipe(folder, "slerp", **SHAPE)
+    plain = os.path.join(folder, "plain", "merged")
+    os.mkdir(os.path.dirname(plain))
+    export(recipe, plain)
+    return recipe, plain, os.path.join(folder, "cache")
+
+
+def test_warm_recipe(folder):
+    recipe, plain, cache = warm_pair(folder)
+    warm("--cache", cache, recipe)
+    check_warm(folder, recipe, cache, plain)
+
+
+def test_warm_parts(folder):
+    recipe, plain, cache = warm_pair(folder)
+    parts = [subprocess.Popen([CTL, "warm", "--part", f"{i}/3", "--cache", cache, recipe])
+             for i in (1, 2, 3)]
+    assert [part.wait(timeout=60) for part in parts] == [0, 0, 0]
+    check_warm(folder, recipe, cache, plain)
+
+
+def test_warm_mount(folder):
+    recipe, plain, cache = warm_pair(folder)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, cache=cache):
+        warm(mountpoint, "--tensors", "*.layers.1.*_proj.weight")
+        some = status(mountpoint)
+        assert some["counts"]["scans"] == 7
+        assert some["bytes"]["read"] == 0
+        warm(mountpoint)
+        assert status(mountpoint)["counts"]["scans"] > 14
+    check_warm(folder, recipe, cache, plain)
+
+
+def test_warm_misused(folder):
+    recipe = make_recipe(folder)
+    mountpoint = os.path.join(folder, "merged")
+    for arguments, sentence in (
+            (("--part", "4/3", recipe), "should be like 1/3"),
+            (("--part", "1/3x", recipe), "should be like 1/3"),
+            (("--cache", "none", recipe), "no cache on disk"),
+            (("--cache", os.path.join(folder, "cache"), "--tensors", "nothing*", recipe),
+             "no tensor that is computed"),
+            ((folder,), "no merge is mounted here")):
+        done = run(CTL, "warm", *arguments)
+        assert done.returncode == 1 and sentence in done.stderr, done
+    with mounted(recipe, mountpoint):
+        done = run(CTL, "warm", mountpoint)
+        assert done.returncode == 1 and "no cache on disk" in done.stderr, done
+
+
 main(globals())

@@ -1,16 +1,20 @@
-#include "fs/control.h"
+#include "fs/answer.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cache/counters.h"
 #include "fs/backing.h"
+#include "fs/control.h"
 #include "fs/reads.h"
 #include "fs/server.h"
 #include "merge/engine/engine.h"
 #include "merge/output/merge.h"
+#include "merge/output/warm.h"
 #include "util/json.h"
 
 /* cJSON's adders report failure only by their result. */
@@ -149,7 +153,7 @@ static void add_methods(struct builder *builder, struct engine *engine)
 	}
 }
 
-char *control_status(struct server *server)
+char *answer_status(struct server *server)
 {
 	struct builder builder = {.root = cJSON_CreateObject()};
 	struct engine *engine = server->merge->engine;
@@ -173,4 +177,82 @@ char *control_status(struct server *server)
 	char *text = builder.failed ? NULL : cJSON_Print(builder.root);
 	cJSON_Delete(builder.root);
 	return text;
+}
+
+/* Blocks that wait to be stored: with more of them the disk is behind. */
+#define BEHIND_MOST ((uint64_t)8 << 20)
+
+struct warming {
+	struct warm_step step;
+	struct server *server;
+	fuse_req_t req;
+	struct control_warm command;
+};
+
+static void step_done(struct warm_step *step, int r)
+{
+	struct warming *warming = CONTAINER_OF(step, struct warming, step);
+	struct control_warm *command = &warming->command;
+	struct server *server = warming->server;
+
+	command->error = r;
+	command->next = step->next;
+	command->total = step->total;
+	fuse_reply_ioctl(warming->req, 0, command, sizeof(*command));
+	free(warming);
+	reads_leave(server->reads);
+}
+
+static bool is_busy(const struct server *server)
+{
+	struct cache_counters cache;
+	struct read_counters reads;
+
+	reads_counters(server->reads, &reads);
+	block_cache_counters(server->merge->cache, &cache);
+	return reads.n_flying > 0 || cache.waiting > BEHIND_MOST;
+}
+
+void answer_warm(struct server *server, fuse_req_t req, const void *data,
+		 size_t size)
+{
+	struct warming *warming = calloc(1, sizeof(*warming));
+
+	if (!warming || size != sizeof(warming->command)) {
+		fuse_reply_err(req, warming ? EINVAL : ENOMEM);
+		free(warming);
+		return;
+	}
+	struct control_warm *command = &warming->command;
+	memcpy(command, data, size);
+	command->pattern[sizeof(command->pattern) - 1] = '\0';
+	if (command->part < 1 || command->part > command->n_parts ||
+	    !server->merge->disk) {
+		fuse_reply_err(req, server->merge->disk ? EINVAL : ENODEV);
+		free(warming);
+		return;
+	}
+	if (is_busy(server)) {
+		command->busy = 1;
+		fuse_reply_ioctl(req, 0, command, sizeof(*command));
+		free(warming);
+		return;
+	}
+	warming->server = server;
+	warming->req = req;
+	warming->step = (struct warm_step){
+		.image = server->merge->image,
+		.engine = server->merge->engine,
+		.choice =
+			{
+				.pattern = *command->pattern ? command->pattern
+							     : NULL,
+				.part = command->part,
+				.n_parts = command->n_parts,
+			},
+		.position = command->position,
+		.done = step_done,
+	};
+	reads_enter(server->reads);
+	warm_step(&warming->step);
 }
