@@ -322,17 +322,15 @@ static unsigned sce_settle(void *facts, unsigned pass, const void *sum,
 static void find_weights(float *weights, const struct sce_facts *facts,
 			 const struct method_args *args)
 {
-	float sum = 0;
+	double sum = 0;
 
-	for (unsigned i = 0; i < args->n_inputs; i++) {
-		weights[i] = (float)(facts->squares[i] / (double)args->count);
-		if ((int)i != args->base)
-			sum += weights[i];
-	}
 	for (unsigned i = 0; i < args->n_inputs; i++)
-		weights[i] = fabsf(sum) < 1e-6f
+		if ((int)i != args->base)
+			sum += facts->squares[i];
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		weights[i] = sum / (double)args->count < 1e-6
 				     ? 1 / (float)(args->n_inputs - 1)
-				     : weights[i] / sum;
+				     : (float)(facts->squares[i] / sum);
 }
 
 static bool sce_tell(struct method_fact *ret, unsigned i, const void *facts,
@@ -367,7 +365,7 @@ static void add_voters(float *restrict sum, float *restrict weights,
 {
 	for (size_t i = 0; i < n; i++) {
 		float with = votes[i] >= 0 ? x[i] : -x[i];
-		float own = with > 0 ? weight : 0;
+		float own = weight * (with > 0 ? 1.0f : 0.0f);
 
 		sum[i] += x[i] * own;
 		weights[i] += own;

@@ -66,7 +66,8 @@ def nuslerp(x, base, p):
     first, second = p["weight"][i], p["weight"][j]
     t = 0.5 if abs(first + second) < 1e-6 else second / (first + second)
     origin = x[base] if base is not None else 0.0
-    v, w = x[i] - origin, x[j] - origin
+    # Nearly opposite changes: their rounding to float32 is magnified.
+    v, w = (f32(x[k] - origin).astype("f8") for k in (i, j))
     if p["nuslerp_flatten"]:
         return origin + turn(v, w, t)
     if p["nuslerp_row_wise"]:
@@ -104,13 +105,13 @@ def karcher(x, base, p):
     share = 1 / len(units)
     mean = share * sum(units)
     size = np.sqrt((mean * mean).sum())
-    mean = mean / size if size >= tol else units[0]
+    mean = units[0] if size < tol else mean / size
     for _ in range(int(p["max_iter"])):
         step = np.zeros_like(mean)
         for u in units:
             cosine = np.clip((mean * u).sum(), -1, 1)
             angle = np.arccos(cosine)
-            if angle >= tol and np.sin(angle) > 1e-9:
+            if not (angle < tol or np.sin(angle) <= 1e-9):
                 step += share * angle / np.sin(angle) * (u - cosine * mean)
         far = np.sqrt((step * step).sum())
         if far < tol:
@@ -149,9 +150,15 @@ def sum_in_order(terms):
     return total
 
 
+def magnitudes(delta):
+    """As integers in the same order; NaN is the largest."""
+    bits = np.abs(f32(delta)).ravel().view("u4").astype("i8")
+    return np.where(np.isnan(f32(delta)).ravel(), 0x7FC00000, bits)
+
+
 def prune_magnitude(delta, p, i):
     """The k largest; of equal ones those with the lowest index."""
-    order = np.argsort(-np.abs(f32(delta)).ravel(), kind="stable")
+    order = np.argsort(-magnitudes(delta), kind="stable")
     keep = np.zeros(delta.size, bool)
     k = int(p["density"][i] * delta.size)
     keep[order[:max(k, 1) if p["density"][i] > 0 else 0]] = True
@@ -163,7 +170,7 @@ def prune_outliers(delta, p, i):
     n = delta.size
     k, top = int(p["density"][i] * n), int(p["gamma"][i] * n)
     low = max(0, n - k - top)
-    order = np.argsort(np.abs(f32(delta)).ravel(), kind="stable")
+    order = np.argsort(magnitudes(delta), kind="stable")
     keep = np.zeros(n, bool)
     keep[order[low:low + k]] = True
     return keep.reshape(delta.shape)
@@ -184,7 +191,7 @@ def task(prune, vote):
             if prune and p["density"][i] < 1:
                 keep = prune(delta, p, i)
                 before, after = np.abs(delta).sum(), np.abs(delta * keep).sum()
-                if p["rescale"] and before >= 1e-7 and after >= 1e-7:
+                if p["rescale"] and not (before < 1e-7 or after < 1e-7):
                     scale = before / after
             weights.append(weight)
             exact.append(delta * keep * scale * weight)
@@ -215,11 +222,11 @@ def sce(x, base, p):
         variance = f32(((wide - wide.mean(0)) ** 2).mean(0)).ravel()
         k = int(np.count_nonzero(variance) * p["select_topk"])
         mask = np.zeros(variance.size, bool)
-        mask[np.argsort(-variance, kind="stable")[:k]] = True
+        mask[np.argsort(-magnitudes(variance), kind="stable")[:k]] = True
         single = [s * mask.reshape(s.shape) for s in single]
     deltas = [np.where(s != 0, x[i] - x[base], 0) for s, i in zip(single, found)]
     omega = np.array([(d * d).mean() for d in deltas])
-    omega = omega / omega.sum() if omega.sum() >= 1e-6 else np.full(len(found), 1 / len(found))
+    omega = np.full(len(found), 1 / len(found)) if omega.sum() < 1e-6 else omega / omega.sum()
     majority = np.where(sum_in_order(single) >= 0, 1, -1)
     keep = [np.sign(s) == majority for s in single]
     total = sum(o * d * k for o, d, k in zip(omega, deltas, keep))
@@ -235,7 +242,7 @@ def nearswap(x, base, p):
 def ram(x, base, p, factor=None):
     found = others(x, base)
     single = [f32(x[i]) - f32(x[base]) for i in found]
-    larger = [np.abs(s) > f32(p["epsilon"]) for s in single]
+    larger = [~(np.abs(s) <= f32(p["epsilon"])) for s in single]
     count = sum(a.astype("i4") for a in larger) if found else 0
     out = x[base].copy()
     for i, a in zip(found, larger):
@@ -257,24 +264,17 @@ def softmax(x):
     return raised / raised.sum(-1, keepdims=True) + 1e-8
 
 
-def importance(x, base):
-    a, b = x[base], x[1 - base]
-    p, q = softmax(b), softmax(a)
-    return np.abs(b - a) * (p * np.log(p / q)).sum(-1, keepdims=True)
-
-
 def arcee_fusion(x, base, p):
     """NaN where the importance is so near the limit that either is right."""
     a, b = x[base], x[1 - base]
-    if a.size == 0:
-        return a
-    weight = np.atleast_1d(importance(x, base))
+    change, own, other = b - a, softmax(b), softmax(a)
+    weight = np.abs(change) * (own * np.log(own / other)).sum(-1, keepdims=True)
     order = np.sort(weight.ravel())
     first, median, third = (order[int(share * (weight.size - 1))] for share in (0.25, 0.5, 0.75))
     limit = median + 1.5 * (third - first)
-    out = np.where(weight.reshape(a.shape) >= limit, b, a)
-    close = np.abs(weight - limit) < 2e-6 * limit
-    return np.where(close.reshape(a.shape) & (a != b), np.nan, out)
+    noise = 2e-6 * limit + 1e-13 * np.abs(change).max()
+    close = (np.abs(weight - limit) < noise) & (limit != 0) & (change != 0)
+    return np.where(close, np.nan, a + change * (weight >= limit))
 
 
 METHODS = {

@@ -39,6 +39,7 @@ import yaml  # noqa: E402
 from checkpoint import FLOATS, Tensor, load, round_to, ulp  # noqa: E402
 from formulas import Random  # noqa: E402
 from reference import Reference, Unserved  # noqa: E402
+import odd  # noqa: E402
 import vectors  # noqa: E402
 
 HERE = os.path.join(ROOT, "tests/golden")
@@ -372,6 +373,7 @@ def main():
             count += 1
     compare_rivals()
     count += vectors.run(HERE, export, fail)
+    count += odd.run(export, fail)
     run_bad()
     run_hostile()
     print(f"{count} cases, {len(failures)} failures")

@@ -178,5 +178,5 @@ class Reference:
                 if kind == "model"
                 else self.value(part, None, key, name, t, default, kind == "flag")
             )
-        x = [tensor.values().reshape(tensor.shape) for _, _, tensor, _ in present]
+        x = [tensor.values().reshape(tensor.shape or 1) for _, _, tensor, _ in present]
         return METHODS[method](x, base, p).ravel()

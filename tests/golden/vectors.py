@@ -96,7 +96,7 @@ def by_formula(method, base, models, parameters, x):
         weights = list(models.values()) if isinstance(models, dict) else []
         own = weights + [None] * bool(base) if key in ("weight", "scale") else [value] * len(names)
         p[key] = own if kind == "model" else value
-    return METHODS[method]([x[name] for name in names], len(models) if base else None, p)
+    return METHODS[method]([np.atleast_1d(x[name]) for name in names], len(models) if base else None, p)
 
 
 def run(here, export, fail):
