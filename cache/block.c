@@ -364,9 +364,9 @@ const struct block *block_peek(struct block_cache *cache, struct digest key)
 	return entry ? &entry->block : NULL;
 }
 
-/* With the lock held: a new entry with its fill under way, or NULL. */
-static struct entry *begin(struct block_cache *cache,
-			   const struct block_request *request)
+/* With the lock held: a new entry in the table, or NULL. */
+static struct entry *entry_new(struct block_cache *cache,
+			       const struct block_request *request)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
 	if (!entry)
@@ -379,6 +379,16 @@ static struct entry *begin(struct block_cache *cache,
 		free(entry);
 		return NULL;
 	}
+	return entry;
+}
+
+/* With the lock held: a new entry with its fill under way, or NULL. */
+static struct entry *begin(struct block_cache *cache,
+			   const struct block_request *request)
+{
+	struct entry *entry = entry_new(cache, request);
+	if (!entry)
+		return NULL;
 	if (submit_fill(cache, entry, request->priority) < 0) {
 		HASH_DEL(cache->entries, entry);
 		free(entry);
@@ -462,6 +472,67 @@ int block_get(struct block_cache *cache, const struct block_request *request,
 	if (sync.r == 0)
 		*ret = sync.block;
 	return sync.r;
+}
+
+/* With the lock held: a new entry that the caller fills, or NULL. */
+static struct entry *begin_here(struct block_cache *cache,
+				const struct block_request *request,
+				struct block_waiter *waiter)
+{
+	struct entry *entry = entry_new(cache, request);
+	if (!entry)
+		return NULL;
+
+	entry->state = ENTRY_FILLING;
+	entry->request.keep = false;
+	entry->waiters = waiter;
+	entry->n_tasks++;
+	cache->n_running++;
+	return entry;
+}
+
+static int fill_here(struct block_cache *cache, struct entry *entry,
+		     struct sync_waiter *sync, const struct block **ret)
+{
+	fill(cache, entry);
+	pthread_mutex_lock(&cache->lock);
+	if (sync->r == 0)
+		entry->used = false;
+	task_ended(cache);
+	pthread_mutex_unlock(&cache->lock);
+	if (sync->r == 0)
+		*ret = sync->block;
+	return sync->r;
+}
+
+/* What only fills have had is in no reader's page cache: it stays among the
+ * blocks that are still to be used. */
+int block_try(struct block_cache *cache, const struct block_request *request,
+	      const struct block **ret)
+{
+	struct sync_waiter sync = {
+		.waiter.done = sync_done,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER,
+	};
+
+	pthread_mutex_lock(&cache->lock);
+	struct entry *entry = find(cache, request->key);
+	bool known = entry, ready = entry && entry->state == ENTRY_READY;
+	if (ready) {
+		pin(cache, entry);
+		entry->used = false;
+		cache->counters.hits++;
+	} else if (!entry) {
+		cache->counters.misses++;
+		entry = begin_here(cache, request, &sync.waiter);
+	}
+	pthread_mutex_unlock(&cache->lock);
+	if (ready)
+		*ret = &entry->block;
+	if (known)
+		return ready ? 0 : -EBUSY;
+	return entry ? fill_here(cache, entry, &sync, ret) : -ENOMEM;
 }
 
 void block_put(struct block_cache *cache, const struct block *block)

@@ -101,6 +101,16 @@ void block_want(struct block_cache *cache, const struct block_request *request,
 int block_get(struct block_cache *cache, const struct block_request *request,
 	      const struct block **ret);
 
+/*
+ * For a fill that stands on other blocks: the block, pinned, filled on this
+ * thread if nobody has begun with it, without a look at the disk. -EBUSY when
+ * another thread is about to fill it: then the caller does best to compute what
+ * it needs itself, as a fill that waits for another may idle or deadlock. arg
+ * need only live for the call.
+ */
+int block_try(struct block_cache *cache, const struct block_request *request,
+	      const struct block **ret);
+
 void block_put(struct block_cache *cache, const struct block *block);
 
 /* A snapshot; the disk tier's part included. */

@@ -14,9 +14,9 @@
 #include "fs/server.h"
 #include "merge/output/image.h"
 #include "merge/output/merge.h"
+#include "util/macros.h"
 #include "util/range.h"
 
-#define UNUSED __attribute__((unused))
 #define FOREVER 1e9 /* seconds that the kernel may keep what never changes */
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)

@@ -71,6 +71,10 @@ static const struct option_row rows[] = {
 	 MERGE},
 	{"offline", 0, OPTION_FLAG, NULL, "never use the network",
 	 PLACE(merge.offline), MERGE},
+	{"fuse", 0, OPTION_FLAG, NULL,
+	 "keep float32 between stages: closer to the exact result, but not "
+	 "equal to MergeKit's",
+	 PLACE(merge.fuse), MERGE},
 	{"help", 'h', OPTION_FLAG, NULL, "print this", PLACE(help), ALL},
 	{"version", 'V', OPTION_FLAG, NULL, "print the version", PLACE(version),
 	 ALL},

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#define UNUSED __attribute__((unused))
+#include "util/macros.h"
 
 void refuse_setattr(fuse_req_t req, fuse_ino_t ino UNUSED,
 		    struct stat *attr UNUSED, int to_set UNUSED,

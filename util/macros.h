@@ -10,6 +10,8 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+#define UNUSED __attribute__((unused))
+
 #define PRINTF(at, first) __attribute__((format(printf, at, first)))
 
 #define CONTAINER_OF(p, type, member) \

@@ -11,11 +11,22 @@
 #include "merge/engine/facts.h"
 #include "merge/engine/node.h"
 #include "merge/engine/plan.h"
+#include "merge/engine/shelf.h"
 #include "merge/kernels/isa.h"
 #include "util/range.h"
 
 /* A smaller block is computed again sooner than it is found on disk. */
 #define KEEP_SIZE ((size_t)64 << 10)
+
+/*
+ * Stages are computed in blocks of this many elements, as they are scanned, so
+ * that threads which scan neighbouring pieces do not want the same block. Where
+ * stages stand on each other in more than so many levels, a thread may hold a
+ * block of each, and they are made smaller.
+ */
+#define STAGE_MOST PIECE
+#define STAGE_LEAST ((uint64_t)4 * TILE)
+#define STAGE_LEVELS 8
 
 /* What the fill of a block needs to know of its tensor. */
 struct filler {
@@ -41,10 +52,21 @@ struct engine {
 	size_t room; /* floats per thread: a tile for results, and scratch */
 	unsigned n_windows; /* per thread */
 	size_t window_size;
-	unsigned n_rows;    /* row windows per thread */
-	size_t row_room;    /* floats of each */
-	pthread_key_t desk; /* struct desk of each thread */
+	unsigned n_rows;      /* row windows per thread */
+	size_t row_room;      /* floats of each */
+	unsigned n_levels;    /* desks that one thread may need at once */
+	uint64_t stage_block; /* elements, at most */
+	pthread_key_t desks;  /* struct desks of each thread */
 	atomic_uint_fast64_t n_scans;
+};
+
+/*
+ * The desks of one thread: one for what it was asked for, one for a stage's
+ * block that this stands on, and so on; made when they are first needed.
+ */
+struct desks {
+	unsigned level; /* in use: the number of stages on the way */
+	struct desk *items[];
 };
 
 /* What a thread keeps between blocks; everything in one allocation. */
@@ -109,19 +131,45 @@ static struct desk *desk_new(const struct engine *engine)
 	return desk;
 }
 
-static struct desk *thread_desk(struct engine *engine)
+/* Of NULL-ended items. */
+static void desks_free(void *arg)
 {
-	struct desk *desk = pthread_getspecific(engine->desk);
-	if (desk)
-		return desk;
+	struct desks *desks = arg;
 
-	desk = desk_new(engine);
-	if (desk && pthread_setspecific(engine->desk, desk) != 0) {
-		free(desk);
+	for (unsigned i = 0; desks && desks->items[i]; i++)
+		free(desks->items[i]);
+	free(desks);
+}
+
+static struct desks *thread_desks(struct engine *engine)
+{
+	struct desks *desks = pthread_getspecific(engine->desks);
+	if (desks)
+		return desks;
+
+	desks = calloc(1, sizeof(*desks) + (engine->n_levels + 1) *
+						   sizeof(struct desk *));
+	if (desks && pthread_setspecific(engine->desks, desks) != 0) {
+		free(desks);
 		return NULL;
 	}
-	return desk;
+	return desks;
 }
+
+static struct desk *thread_desk(struct engine *engine)
+{
+	struct desks *desks = thread_desks(engine);
+	if (!desks)
+		return NULL;
+
+	struct desk **desk = &desks->items[desks->level];
+	if (!*desk)
+		*desk = desk_new(engine);
+	return *desk;
+}
+
+static int fetch_staged(void *arg, const struct node *staged, uint64_t first,
+			uint64_t n, void *data);
 
 static int thread_eval(void *arg, struct eval *ret)
 {
@@ -136,6 +184,8 @@ static int thread_eval(void *arg, struct eval *ret)
 		.windows = desk->windows,
 		.rows = desk->rows,
 		.window_size = engine->window_size,
+		.fetch = fetch_staged,
+		.arg = engine,
 	};
 	return 0;
 }
@@ -147,14 +197,13 @@ static void count_scan(void *arg)
 	atomic_fetch_add(&engine->n_scans, 1);
 }
 
-/* The elements of a block, tile by tile; tiles never cross a block. */
-static int fill_elements(struct engine *engine,
-			 const struct output_tensor *tensor, uint64_t first,
-			 uint64_t n, unsigned char *data)
+/* Elements of a node as dtype, tile by tile. */
+static int fill_elements(struct engine *engine, const struct node *node,
+			 const struct dtype *dtype, uint64_t first, uint64_t n,
+			 unsigned char *data)
 {
-	const struct node *node = tensor->node;
 	const struct isa *isa = engine->options.isa;
-	size_t width = tensor->dtype->bits / 8;
+	size_t width = dtype->bits / 8;
 	struct eval fresh;
 	int r = thread_eval(engine, &fresh);
 	if (r < 0)
@@ -167,27 +216,110 @@ static int fill_elements(struct engine *engine,
 		r = node->type->eval(node, &eval, first + done, now, tile);
 		if (r < 0)
 			return r;
-		isa->store[tensor->dtype->code](data + done * width, tile, now);
+		isa->store[dtype->code](data + done * width, tile, now);
 	}
 	return 0;
+}
+
+/* The same, with all that comes before and after. */
+static int compute(struct engine *engine, const struct node *node,
+		   const struct dtype *dtype, uint64_t first, uint64_t n,
+		   void *data)
+{
+	int r = facts_gather(&engine->scanner, node);
+	if (r == 0)
+		r = fill_elements(engine, node, dtype, first, n, data);
+	return r < 0 ? r : node_check(node);
 }
 
 static int compute_block(const struct filler *filler, uint64_t number,
 			 void *data, size_t size)
 {
 	const struct output_tensor *tensor = filler->tensor;
-	struct engine *engine = filler->engine;
-
-	int r = facts_gather(&engine->scanner, tensor->node);
-	if (r < 0)
-		return r;
-
 	size_t width = tensor->dtype->bits / 8;
-	uint64_t first = number * (BLOCK_SIZE / width);
-	r = fill_elements(engine, tensor, first, size / width, data);
+
+	return compute(filler->engine, tensor->node, tensor->dtype,
+		       number * (BLOCK_SIZE / width), size / width, data);
+}
+
+/* The values of a stage's tensor, in blocks. */
+struct stage_filler {
+	struct engine *engine;
+	struct node *values;
+	const struct dtype *kept;
+	uint64_t n_block; /* elements of a block */
+};
+
+static int fill_stage(void *arg, uint64_t number, void *data, size_t size)
+{
+	const struct stage_filler *filler = arg;
+
+	return compute(filler->engine, filler->values, filler->kept,
+		       number * filler->n_block,
+		       size / (filler->kept->bits / 8), data);
+}
+
+/* Part of one block, as much as lies in it of [first, first + n). */
+static int fetch_part(struct stage_filler *filler, const struct node *staged,
+		      uint64_t first, uint64_t n, void *data)
+{
+	size_t width = filler->kept->bits / 8;
+	uint64_t number = first / filler->n_block;
+	uint64_t begin = number * filler->n_block;
+	struct digest key = digest_of(&staged->digest, sizeof(staged->digest),
+				      filler->n_block);
+	struct block_request request = {
+		.key = digest_of(&key, sizeof(key), number),
+		.size = min_u64(filler->n_block, staged->count - begin) * width,
+		.fill = fill_stage,
+		.arg = filler,
+		.number = number,
+	};
+	const struct block *block = NULL;
+
+	int r = block_try(filler->engine->options.cache, &request, &block);
+	if (r == -EBUSY)
+		return compute(filler->engine, filler->values, filler->kept,
+			       first, n, data);
 	if (r < 0)
 		return r;
-	return node_check(tensor->node);
+	memcpy(data, (const char *)block->data + (first - begin) * width,
+	       n * width);
+	block_put(filler->engine->options.cache, block);
+	return 0;
+}
+
+static int fetch_parts(struct stage_filler *filler, const struct node *staged,
+		       uint64_t first, uint64_t n, unsigned char *data)
+{
+	while (n > 0) {
+		uint64_t now =
+			min_u64(n, filler->n_block - first % filler->n_block);
+		int r = fetch_part(filler, staged, first, now, data);
+		if (r < 0)
+			return r;
+		data += now * (filler->kept->bits / 8);
+		first += now;
+		n -= now;
+	}
+	return 0;
+}
+
+/* The thread's desk is in use; what this stands on has the next. */
+static int fetch_staged(void *arg, const struct node *staged, uint64_t first,
+			uint64_t n, void *data)
+{
+	struct engine *engine = arg;
+	struct desks *desks = pthread_getspecific(engine->desks);
+	struct stage_filler filler = {.engine = engine};
+	filler.values = node_staged_values(staged, &filler.kept);
+	filler.n_block = min_u64(engine->stage_block,
+				 BLOCK_SIZE / (filler.kept->bits / 8));
+
+	desks->level++;
+	int r = fetch_parts(&filler, staged, first, n, data);
+	desks->level--;
+	return r;
 }
 
 static uint64_t thread_time(void)
@@ -278,13 +410,26 @@ static struct engine_tally *find_tally(struct engine *engine, const char *how)
 	return tally;
 }
 
+static uint64_t stage_block(unsigned depth)
+{
+	uint64_t n = STAGE_MOST;
+
+	for (unsigned d = STAGE_LEVELS; d < depth && n > STAGE_LEAST; d *= 2)
+		n /= 2;
+	return n;
+}
+
 static void lay_out_desk(struct engine *engine, const struct plan *plan)
 {
-	engine->room = TILE + plan->scratch;
-	engine->n_windows = plan->n_leaves;
-	engine->window_size = window_size(plan->n_leaves);
-	engine->n_rows = plan->n_rows;
-	engine->row_room = plan->row_room;
+	const struct node_room *room = &plan->shelf->room;
+
+	engine->room = TILE + room->scratch;
+	engine->n_windows = room->n_leaves;
+	engine->n_levels = 1 + plan->shelf->depth;
+	engine->window_size = window_size(room->n_leaves * engine->n_levels);
+	engine->n_rows = room->n_rows;
+	engine->row_room = room->row_room;
+	engine->stage_block = stage_block(plan->shelf->depth);
 }
 
 size_t engine_thread_size(const struct plan *plan)
@@ -292,7 +437,9 @@ size_t engine_thread_size(const struct plan *plan)
 	struct engine engine = {};
 
 	lay_out_desk(&engine, plan);
-	return desk_size(&engine);
+	return engine.n_levels * desk_size(&engine) +
+	       plan->shelf->depth *
+		       min_u64(BLOCK_SIZE, engine.stage_block * sizeof(double));
 }
 
 int engine_new(const struct engine_options *options, struct engine **ret)
@@ -301,7 +448,7 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 	struct engine *engine = calloc(1, sizeof(*engine));
 	if (!engine)
 		return -ENOMEM;
-	if (pthread_key_create(&engine->desk, free) != 0) {
+	if (pthread_key_create(&engine->desks, desks_free) != 0) {
 		free(engine);
 		return -ENOMEM;
 	}
@@ -338,8 +485,8 @@ void engine_free(struct engine *engine)
 {
 	if (!engine)
 		return;
-	free(pthread_getspecific(engine->desk));
-	pthread_key_delete(engine->desk);
+	desks_free(pthread_getspecific(engine->desks));
+	pthread_key_delete(engine->desks);
 	free(engine->tallies);
 	free(engine->fillers);
 	free(engine);

@@ -6,16 +6,19 @@
 #include <strings.h>
 
 #include "merge/engine/node_set.h"
+#include "merge/engine/shelf.h"
+#include "merge/engine/stages.h"
 #include "merge/recipe/recipe.h"
 #include "merge/source/locate.h"
 #include "merge/source/source.h"
 #include "merge/source/tensor.h"
 #include "util/json.h"
 
-static int add_ref(struct models *models, const struct model_ref *ref)
+/* Document order, the base first. */
+static int add_ref(void *arg, const struct model_ref *ref)
 {
-	if (!ref->path)
-		return 0;
+	struct models *models = arg;
+
 	for (size_t i = 0; i < models->n; i++) {
 		if (model_ref_equal(models->items[i].ref, ref))
 			return 0;
@@ -30,49 +33,35 @@ static int add_ref(struct models *models, const struct model_ref *ref)
 	return 0;
 }
 
-/* Document order, the base first. */
-static int collect_refs(const struct recipe *recipe, struct models *models)
-{
-	int r = add_ref(models, &recipe->base);
-
-	for (size_t i = 0; r == 0 && i < recipe->n_modules; i++) {
-		const struct recipe_module *module = &recipe->modules[i];
-		for (size_t j = 0; r == 0 && j < module->n_slices; j++) {
-			const struct recipe_slice *slice = &module->slices[j];
-			for (size_t k = 0; r == 0 && k < slice->n_sources; k++)
-				r = add_ref(models, &slice->sources[k].model);
-			if (r == 0)
-				r = add_ref(models, &slice->base);
-		}
-	}
-	return r;
-}
-
-static int open_model(const struct recipe *recipe, struct model *model,
+static int open_model(const struct recipe *recipe, const struct stages *stages,
+		      struct shelf *shelf, struct model *model,
 		      struct error *err)
 {
 	const struct model_ref *ref = model->ref;
+	model->stage = stages_find(stages, ref);
 	if (ref->lora)
 		return error_set(err, -EINVAL,
 				 "%s:%u: LoRA adapters as inputs ('%s+%s') are "
 				 "not built yet",
 				 recipe->path, ref->line, ref->path, ref->lora);
 
-	AUTO_FREE char *folder = strdup(recipe->path);
-	AUTO_FREE char *directory = NULL;
-	if (!folder)
-		return error_set(err, -ENOMEM, "out of memory");
-	char *slash = strrchr(folder, '/');
-	if (slash)
-		slash[slash == folder ? 1 : 0] = '\0';
+	if (model->stage) {
+		model->source = stage_source(model->stage);
+		return 0;
+	}
 
-	int r = locate_model(ref->path, ref->revision, slash ? folder : NULL,
-			     &directory, err);
+	AUTO_FREE char *folder = recipe_folder(recipe);
+	AUTO_FREE char *directory = NULL;
+	struct source *source = NULL;
+	int r = locate_model(ref->path, ref->revision, folder, &directory, err);
+	if (r == -ENOENT)
+		stages_suggest(stages, ref, err);
 	if (r == 0)
-		r = source_open(directory, ref->path, &model->source, err);
+		r = shelf_open(shelf, directory, ref->path, &source, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s:%u", recipe->path, ref->line);
 
+	model->source = source;
 	const char *sign = source_quantised(model->source);
 	if (sign)
 		return error_set(
@@ -216,6 +205,16 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+static int tensor_node(const struct model *model, size_t i,
+		       struct node_set *nodes, struct node **ret)
+{
+	if (!model->stage)
+		return node_set_stored(nodes, &model->source->tensors[i], ret);
+
+	*ret = stage_node(model->stage, i);
+	return 0;
+}
+
 static int name_tensors(const struct spellings *spellings,
 			const struct source *donor, const struct arch *arch,
 			struct node_set *nodes, struct model *model,
@@ -234,7 +233,7 @@ static int name_tensors(const struct spellings *spellings,
 			return error_set(err, -ENOMEM, "out of memory");
 		model->n_names++;
 		named->stored = tensor->name;
-		if (node_set_stored(nodes, tensor, &named->node) < 0)
+		if (tensor_node(model, i, nodes, &named->node) < 0)
 			return error_set(err, -ENOMEM, "out of memory");
 		arch_locate(arch, named->name, &named->place);
 	}
@@ -245,7 +244,7 @@ static int name_tensors(const struct spellings *spellings,
 			return error_set(err, -EINVAL,
 					 "%s: tensors %s and %s are two "
 					 "spellings of one name",
-					 source->directory,
+					 source->label,
 					 model->names[i - 1].stored,
 					 model->names[i].stored);
 	}
@@ -271,19 +270,20 @@ static int name_all(struct models *models, struct node_set *nodes,
 	return r;
 }
 
-int models_open(const struct recipe *recipe, bool allow_crimes,
-		struct node_set *nodes, struct models *ret, struct error *err)
+int models_open(const struct recipe *recipe, const struct stages *stages,
+		bool allow_crimes, struct shelf *shelf, struct models *ret,
+		struct error *err)
 {
 	struct models models = {0};
-	int r = collect_refs(recipe, &models);
+	int r = recipe_each_model(recipe, add_ref, &models);
 	if (r < 0)
 		error_set(err, r, "out of memory");
 	for (size_t i = 0; r == 0 && i < models.n; i++)
-		r = open_model(recipe, &models.items[i], err);
+		r = open_model(recipe, stages, shelf, &models.items[i], err);
 	if (r == 0 && !allow_crimes)
 		r = check_architectures(recipe, &models, err);
 	if (r == 0)
-		r = name_all(&models, nodes, err);
+		r = name_all(&models, &shelf->nodes, err);
 	if (r < 0) {
 		models_done(&models);
 		return r;
@@ -299,7 +299,6 @@ void models_done(struct models *models)
 		for (size_t j = 0; j < model->n_names; j++)
 			free(model->names[j].name);
 		free(model->names);
-		source_close(model->source);
 	}
 	free(models->items);
 	arch_free(models->arch);

@@ -13,20 +13,23 @@
 
 struct model_ref;
 struct node;
-struct node_set;
 struct recipe;
+struct shelf;
 struct source;
+struct stage;
+struct stages;
 
 struct named_tensor {
 	char *name;	    /* as the donor spells it; owned */
 	const char *stored; /* as the model itself spells it; borrowed */
 	struct arch_place place;
-	struct node *node; /* its values; borrowed from the plan */
+	struct node *node; /* its values; borrowed from the shelf */
 };
 
 struct model {
 	const struct model_ref *ref; /* borrowed from the recipe */
-	struct source *source;	     /* owned until the plan takes it */
+	const struct source *source; /* borrowed from the shelf or the stage */
+	const struct stage *stage;   /* that the model is, or NULL; borrowed */
 	struct named_tensor *names;  /* (n_names,) sorted by name */
 	size_t n_names;
 };
@@ -41,10 +44,12 @@ struct models {
 /*
  * Opens every model that the recipe names, once each. Errors: not found, not
  * readable, quantised, of another architecture than the donor (unless
- * allow_crimes), a feature that is not built yet. Nodes are added to the set.
+ * allow_crimes), a feature that is not built yet. Nodes are added to the
+ * shelf's. A model of a stage's name is that stage, which is planned already.
  */
-int models_open(const struct recipe *recipe, bool allow_crimes,
-		struct node_set *nodes, struct models *ret, struct error *err);
+int models_open(const struct recipe *recipe, const struct stages *stages,
+		bool allow_crimes, struct shelf *shelf, struct models *ret,
+		struct error *err);
 void models_done(struct models *models);
 
 /* The model of a reference that the recipe holds. */

@@ -47,39 +47,56 @@ static const struct stored_node *as_stored(const struct node *node)
 	return CONTAINER_OF(node, const struct stored_node, node);
 }
 
-/* Reads from `first` on as much of the tensor as a window holds. */
-static int fill_window(const struct tensor *tensor, uint64_t first, size_t size,
-		       struct window *window)
+/* Reads from `first` on as much of the leaf as a window holds. */
+static int fill_window(const struct node *leaf, const struct dtype *dtype,
+		       node_fetch_fn *fetch, const struct eval *eval,
+		       uint64_t first, struct window *window)
 {
-	uint64_t width = tensor->dtype->bits / 8;
-	uint64_t n = min_u64(size / width, tensor->count - first);
+	uint64_t room = eval->window_size / (dtype->bits / 8);
+	uint64_t n = min_u64(room, leaf->count - first);
 
-	window->tensor = NULL;
-	int r = file_fetch(tensor->file, tensor->offset + first * width,
-			   n * width, window->data);
+	window->leaf = NULL;
+	int r = fetch(leaf, eval, first, n, window->data);
 	if (r < 0)
 		return r;
-	window->tensor = tensor;
+	window->leaf = leaf;
 	window->first = first;
 	window->n = n;
 	return 0;
 }
 
-static int stored_eval(const struct node *node, struct eval *eval,
-		       uint64_t first, size_t n, float *out)
+int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
+		   node_fetch_fn *fetch, struct eval *eval, uint64_t first,
+		   size_t n, float *out)
 {
-	const struct tensor *tensor = as_stored(node)->tensor;
 	struct window *window = eval->windows++;
 
-	if (window->tensor != tensor || first < window->first ||
+	if (window->leaf != leaf || first < window->first ||
 	    first + n > window->first + window->n) {
-		int r = fill_window(tensor, first, eval->window_size, window);
+		int r = fill_window(leaf, dtype, fetch, eval, first, window);
 		if (r < 0)
 			return r;
 	}
-	uint64_t at = (first - window->first) * (tensor->dtype->bits / 8);
-	eval->isa->load[tensor->dtype->code](out, window->data + at, n);
+	uint64_t at = (first - window->first) * (dtype->bits / 8);
+	eval->isa->load[dtype->code](out, window->data + at, n);
 	return 0;
+}
+
+static int stored_fetch(const struct node *node, const struct eval *eval UNUSED,
+			uint64_t first, uint64_t n, void *data)
+{
+	const struct tensor *tensor = as_stored(node)->tensor;
+	uint64_t width = tensor->dtype->bits / 8;
+
+	return file_fetch(tensor->file, tensor->offset + first * width,
+			  n * width, data);
+}
+
+static int stored_eval(const struct node *node, struct eval *eval,
+		       uint64_t first, size_t n, float *out)
+{
+	return node_eval_leaf(node, node->dtype, stored_fetch, eval, first, n,
+			      out);
 }
 
 static int stored_check(const struct node *node)
@@ -169,16 +186,35 @@ int node_stored(const struct tensor *tensor, struct node **ret)
 	return 0;
 }
 
+/* The input whose values are the node's, or NULL. */
+static struct node *passed_on(const struct node *node)
+{
+	const struct method_args *args = NULL;
+	const struct method *method = node_method(node, &args);
+	if (!method || !method->copies)
+		return NULL;
+
+	int input = method->copies(args);
+	return input < 0 ? NULL : node->inputs[input];
+}
+
 const struct tensor *node_copies(const struct node *node,
 				 const struct dtype *dtype)
 {
 	if (node->type == &stored_type)
 		return node->dtype == dtype ? as_stored(node)->tensor : NULL;
 
-	const struct method_args *args = NULL;
-	const struct method *method = node_method(node, &args);
-	if (!method || !method->copies)
-		return NULL;
-	int input = method->copies(args);
-	return input < 0 ? NULL : node_copies(node->inputs[input], dtype);
+	const struct node *input = passed_on(node);
+	return input ? node_copies(input, dtype) : NULL;
+}
+
+struct node *node_origin(struct node *node, const struct dtype *dtype)
+{
+	struct node *end = node;
+	for (struct node *next = node; next; next = passed_on(next))
+		end = next;
+
+	const struct dtype *kept = NULL;
+	struct node *values = node_staged_values(end, &kept);
+	return values && kept == dtype ? values : node;
 }

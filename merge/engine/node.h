@@ -33,11 +33,11 @@ struct error;
 struct node;
 struct tensor;
 
-/* Bytes of a stored tensor that a thread has read. */
+/* Bytes of a leaf that a thread has read. */
 struct window {
-	const struct tensor *tensor; /* NULL: empty */
-	uint64_t first, n;	     /* elements */
-	unsigned char *data;	     /* (eval.window_size,) */
+	const struct node *leaf; /* NULL: empty */
+	uint64_t first, n;	 /* elements */
+	unsigned char *data;	 /* (eval.window_size,) */
 };
 
 /* The unit of a node by rows that a thread has computed. */
@@ -58,6 +58,11 @@ struct eval {
 	struct window *windows;	 /* of the leaves yet to come */
 	struct row_window *rows; /* of the nodes by rows yet to come */
 	size_t window_size;	 /* bytes, at least a tile of any dtype */
+
+	/* Brings elements [first, first + n) of a stage's tensor, as kept. */
+	int (*fetch)(void *arg, const struct node *staged, uint64_t first,
+		     uint64_t n, void *data);
+	void *arg; /* of fetch */
 };
 
 struct node_type {
@@ -103,7 +108,7 @@ struct node {
 	unsigned n_inputs;
 	struct node **inputs; /* (n_inputs,) borrowed from the plan */
 	size_t scratch;	   /* floats that eval and scan use, inputs included */
-	unsigned n_leaves; /* stored tensors below, repeated ones included */
+	unsigned n_leaves; /* leaves below, repeated ones included */
 	unsigned n_rows;   /* nodes by rows, this one included */
 	size_t row_room;   /* the largest unit of those, or 0 */
 	struct facts *facts; /* owned; NULL for nodes without */
@@ -111,6 +116,20 @@ struct node {
 
 /* Leaf: the values of a stored tensor. tensor is borrowed. */
 int node_stored(const struct tensor *tensor, struct node **ret);
+
+/*
+ * Leaf: the tensor of a stage. Its values are those of the expression below it,
+ * rounded to dtype unless fused, and it is of this dtype to whoever merges it.
+ * They are computed in blocks that are kept in memory like bytes of a file, so
+ * that a stage which is scanned, blended, or used in many places is computed
+ * once. values is borrowed, of the same set; a mergeable dtype.
+ */
+int node_staged(struct node *values, const struct dtype *dtype, bool fused,
+		struct node **ret);
+
+/* What a stage's tensor is made of and kept as, or NULL for other nodes. */
+struct node *node_staged_values(const struct node *node,
+				const struct dtype **ret_kept);
 
 /*
  * A method applied to inputs of one shape. values: (n_params, n_inputs) as in
@@ -142,5 +161,11 @@ int node_check(const struct node *node);
 /* The stored tensor whose bytes are the node's values as dtype, or NULL. */
 const struct tensor *node_copies(const struct node *node,
 				 const struct dtype *dtype);
+
+/*
+ * A node of the same values as dtype: what a tensor of a stage that is passed
+ * on unchanged is made of, else the node itself.
+ */
+struct node *node_origin(struct node *node, const struct dtype *dtype);
 
 #endif

@@ -11,4 +11,13 @@ struct hasher;
 
 void node_hash_shape(struct hasher *hasher, const struct shape *shape);
 
+/* Elements [first, first + n) of a leaf as it is kept. */
+typedef int node_fetch_fn(const struct node *leaf, const struct eval *eval,
+			  uint64_t first, uint64_t n, void *data);
+
+/* eval of a leaf that is kept as dtype, through the leaf's window. */
+int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
+		   node_fetch_fn *fetch, struct eval *eval, uint64_t first,
+		   size_t n, float *out);
+
 #endif

@@ -6,6 +6,8 @@
 
 #include "merge/engine/node.h"
 #include "merge/engine/planner.h"
+#include "merge/engine/shelf.h"
+#include "merge/engine/stages.h"
 #include "merge/methods/method.h"
 #include "merge/source/source.h"
 #include "util/text.h"
@@ -292,19 +294,46 @@ static void judge_ties(struct planner *planner)
 	}
 }
 
+static int add_source(struct plan *plan, const struct source *source)
+{
+	for (size_t i = 0; i < plan->n_sources; i++) {
+		if (plan->sources[i] == source)
+			return 0;
+	}
+
+	const struct source **sources = reallocarray(
+		plan->sources, plan->n_sources + 1, sizeof(*sources));
+	if (!sources)
+		return -ENOMEM;
+	plan->sources = sources;
+	sources[plan->n_sources++] = source;
+	return 0;
+}
+
+/* The model's directory, or all that its stage stands on. */
+static int add_sources(struct plan *plan, const struct model *model)
+{
+	if (!model->stage)
+		return add_source(plan, model->source);
+
+	const struct plan *below = stage_plan(model->stage);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < below->n_sources; i++)
+		r = add_source(plan, below->sources[i]);
+	return r;
+}
+
 static int hand_over(struct planner *planner)
 {
 	struct plan *plan = planner->plan;
-	struct models *models = &planner->models;
+	const struct models *models = &planner->models;
 
-	plan->sources = calloc(models->n, sizeof(*plan->sources));
-	if (!plan->sources)
-		return no_memory(planner);
-	for (size_t i = 0; i < models->n; i++)
-		plan->sources[plan->n_sources++] =
-			TAKE(models->items[i].source);
-	plan->donor = plan->sources[models->donor];
+	plan->donor = models->items[models->donor].source;
 	plan->architecture = models->items[models->donor].ref->architecture;
+	for (size_t i = 0; i < models->n; i++) {
+		if (add_sources(plan, &models->items[i]) < 0)
+			return no_memory(planner);
+	}
 	return 0;
 }
 
@@ -325,14 +354,14 @@ static int refuse_unbuilt(const struct recipe *recipe, struct error *err)
 	return 0;
 }
 
-static int plan_all(struct planner *planner, const struct plan_options *options)
+static int plan_all(struct planner *planner)
 {
 	const struct recipe *recipe = planner->recipe;
 	int r = refuse_unbuilt(recipe, planner->err);
 	if (r == 0)
-		r = models_open(recipe, options->allow_crimes,
-				&planner->plan->nodes, &planner->models,
-				planner->err);
+		r = models_open(
+			recipe, planner->stages, planner->options->allow_crimes,
+			planner->plan->shelf, &planner->models, planner->err);
 	if (r < 0)
 		return r;
 
@@ -352,33 +381,51 @@ static int plan_all(struct planner *planner, const struct plan_options *options)
 	return hand_over(planner);
 }
 
-int plan_new(const struct recipe_file *recipe_file,
-	     const struct plan_options *options, struct plan **ret,
-	     struct error *err)
+int plan_document(const struct recipe_file *recipe_file,
+		  const struct recipe *recipe, const struct stages *stages,
+		  struct shelf *shelf, const struct plan_options *options,
+		  struct plan **ret, struct error *err)
 {
-	if (recipe_file->n_documents != 1)
-		return error_set(
-			err, -EINVAL,
-			"%s:%u: recipes of several documents are not built yet",
-			recipe_file->path, recipe_file->documents[1]->line);
-
 	AUTO(plan) plan = calloc(1, sizeof(*plan));
 	if (!plan)
 		return error_set(err, -ENOMEM, "out of memory");
 	plan->recipe_file = recipe_file;
-	plan->recipe = recipe_file->documents[0];
+	plan->recipe = recipe;
+	plan->shelf = shelf;
 
 	struct planner planner = {
 		.plan = plan,
-		.recipe = plan->recipe,
-		.seed = options->seed,
+		.recipe = recipe,
+		.stages = stages,
+		.options = options,
 		.err = err,
 	};
-	int r = plan_all(&planner, options);
+	int r = plan_all(&planner);
 	planner_done(&planner);
 	if (r < 0)
 		return r;
 	*ret = TAKE(plan);
+	return 0;
+}
+
+int plan_new(const struct recipe_file *recipe_file,
+	     const struct plan_options *options, struct plan **ret,
+	     struct error *err)
+{
+	AUTO(shelf) shelf = NULL;
+	AUTO(stages) stages = NULL;
+	struct plan *plan = NULL;
+	int r = options->shelf ? 0 : shelf_new(&shelf);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
+
+	struct shelf *used = shelf ? shelf : options->shelf;
+	r = stages_new(recipe_file, used, options, &stages, &plan, err);
+	if (r < 0)
+		return r;
+	plan->own_shelf = TAKE(shelf);
+	plan->stages = TAKE(stages);
+	*ret = plan;
 	return 0;
 }
 
@@ -394,10 +441,9 @@ void plan_free(struct plan *plan)
 		free(plan->depths[i].layers);
 	}
 	free(plan->depths);
-	node_set_done(&plan->nodes);
-	for (size_t i = 0; i < plan->n_sources; i++)
-		source_close(plan->sources[i]);
 	free(plan->sources);
+	stages_free(plan->stages);
+	shelf_free(plan->own_shelf);
 	notes_done(&plan->notes);
 	free(plan);
 }

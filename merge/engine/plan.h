@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "merge/engine/node_set.h"
 #include "merge/tensor/dtype.h"
 #include "merge/tensor/shape.h"
 #include "util/error.h"
@@ -23,7 +22,9 @@
 struct node;
 struct recipe;
 struct recipe_file;
+struct shelf;
 struct source;
+struct stages;
 struct tensor;
 
 struct output_tensor {
@@ -31,7 +32,7 @@ struct output_tensor {
 	const struct dtype *dtype;
 	struct shape shape;
 	uint64_t size;		   /* bytes */
-	struct node *node;	   /* borrowed from the plan */
+	struct node *node;	   /* borrowed from the shelf */
 	const struct tensor *copy; /* its bytes are this tensor's, or NULL */
 	struct digest digest;	   /* of node and dtype */
 	const char *how; /* a method's name, tensor_copied or tensor_carried */
@@ -56,11 +57,16 @@ struct layer_count {
 };
 
 struct plan {
-	const struct recipe *recipe;	       /* borrowed */
+	const struct recipe *recipe;	       /* borrowed: the result's */
 	const struct recipe_file *recipe_file; /* borrowed */
-	struct source **sources; /* (n_sources,) document order, base first */
+	struct shelf *shelf;		       /* borrowed, or own_shelf */
+	struct shelf *own_shelf;       /* owned; NULL if the shelf is shared */
+	struct stages *stages;	       /* owned; NULL for a plan of a stage */
+	const struct source **sources; /* (n_sources,) on disk, of all stages:
+					  document order, base first */
 	size_t n_sources;
-	const struct source *donor; /* of config.json and companion files */
+	/* Of config.json and companion files; a stage's, perhaps */
+	const struct source *donor;
 	struct output_tensor
 		*tensors; /* (n_tensors,) by text_compare_natural */
 	size_t n_tensors;
@@ -72,20 +78,22 @@ struct plan {
 	const char *architecture;
 	int tied; /* tie_word_embeddings: -1 as the donor says, 0, 1 */
 	struct notes notes; /* what a person should know */
-	struct node_set nodes;
-	size_t scratch;	   /* floats that one thread needs for any tensor */
-	unsigned n_leaves; /* the most that any tensor's expression has */
-	unsigned n_rows;   /* likewise, see node.h */
-	size_t row_room;   /* likewise */
 };
 
 struct plan_options {
 	bool allow_crimes; /* mix architectures */
 	bool offline;	   /* never use the network */
+	bool fuse;	   /* keep float32 between stages */
 	uint64_t seed;	   /* of the random methods */
+	/* To share with other plans, which it must outlive; NULL: its own */
+	struct shelf *shelf;
 };
 
-/* recipe_file must outlive the plan. */
+/*
+ * Of the recipe's result: its one document, or, if there are several, the one
+ * without a name, else the last; the others are stages, see stages.h.
+ * recipe_file must outlive the plan.
+ */
 int plan_new(const struct recipe_file *recipe_file,
 	     const struct plan_options *options, struct plan **ret,
 	     struct error *err);

@@ -6,6 +6,7 @@
 
 #include "merge/engine/node.h"
 #include "merge/engine/planner.h"
+#include "merge/engine/shelf.h"
 #include "merge/methods/method.h"
 #include "merge/recipe/resolve.h"
 #include "merge/source/source.h"
@@ -87,19 +88,6 @@ static int note(struct planner *planner, const struct job *job,
 	return r < 0 ? no_memory(planner) : 0;
 }
 
-/* What a thread needs for any tensor, it needs for this one. */
-static void make_room(struct plan *plan, const struct node *node)
-{
-	if (node->scratch > plan->scratch)
-		plan->scratch = node->scratch;
-	if (node->n_leaves > plan->n_leaves)
-		plan->n_leaves = node->n_leaves;
-	if (node->n_rows > plan->n_rows)
-		plan->n_rows = node->n_rows;
-	if (node->row_room > plan->row_room)
-		plan->row_room = node->row_room;
-}
-
 static int emit(struct planner *planner, const struct job *job,
 		struct node *node, const char *how)
 {
@@ -116,6 +104,7 @@ static int emit(struct planner *planner, const struct job *job,
 	const struct dtype *dtype = node->dtype;
 	if (dtype->mergeable && planner->out_dtype)
 		dtype = planner->out_dtype;
+	node = node_origin(node, dtype);
 	struct output_tensor *tensor = &plan->tensors[plan->n_tensors];
 	*tensor = (struct output_tensor){
 		.name = strdup(job->name),
@@ -134,7 +123,7 @@ static int emit(struct planner *planner, const struct job *job,
 				    : node->count * (dtype->bits / 8);
 	if (tensor->copy && how != tensor_carried)
 		tensor->how = tensor_copied;
-	make_room(plan, node);
+	shelf_make_room(plan->shelf, node);
 	return 0;
 }
 
@@ -318,8 +307,11 @@ static int find_streams(struct planner *planner, const struct job *job,
 	struct hasher *hasher = hasher_new("mkfs-mount stream 1");
 	if (!hasher)
 		return no_memory(planner);
-	hasher_u64(hasher, planner->seed);
+	hasher_u64(hasher, planner->options->seed);
 	hasher_string(hasher, job->name);
+	/* Stages draw numbers of their own. */
+	if (planner->recipe->name)
+		hasher_string(hasher, planner->recipe->name);
 	struct digest tensor = hasher_finish(hasher);
 	hasher_free(hasher);
 
@@ -365,7 +357,7 @@ static int merge_terms(struct planner *planner, const struct job *job,
 				    planner->recipe->path,
 				    job->slice->slice->line, job->name);
 	}
-	if (node_set_add(&planner->plan->nodes, node, &node) < 0)
+	if (node_set_add(&planner->plan->shelf->nodes, node, &node) < 0)
 		return no_memory(planner);
 	return emit(planner, job, node, terms->method->name);
 }

@@ -16,7 +16,8 @@ struct claim; /* an output name that is taken */
 struct planner {
 	struct plan *plan;
 	const struct recipe *recipe;
-	uint64_t seed; /* of the random methods */
+	const struct stages *stages; /* that its models may be */
+	const struct plan_options *options;
 	struct models models;
 	struct claim *claims;	       /* hash table by name; owned */
 	const struct dtype *out_dtype; /* that the recipe asks for, or NULL */
@@ -44,6 +45,15 @@ struct slice_plan {
 };
 
 void planner_done(struct planner *planner);
+
+/*
+ * Plans one document; stages it stands on are planned already. The plan has no
+ * stages of its own.
+ */
+int plan_document(const struct recipe_file *recipe_file,
+		  const struct recipe *recipe, const struct stages *stages,
+		  struct shelf *shelf, const struct plan_options *options,
+		  struct plan **ret, struct error *err);
 
 /* Plans every output tensor of a slice. */
 int plan_slice(struct planner *planner, const struct slice_plan *slice);

@@ -61,6 +61,7 @@ int merge_open(const struct merge_options *options, struct merge **ret,
 	struct plan_options plan_options = {
 		.allow_crimes = options->allow_crimes,
 		.offline = options->offline,
+		.fuse = options->fuse,
 		.seed = options->seed,
 	};
 	r = plan_new(merge->recipe_file, &plan_options, &merge->plan, err);
@@ -136,7 +137,7 @@ int merge_start(struct merge *merge, struct error *err)
 				 strerror(-r));
 
 	uint64_t scratch =
-		merge->plan->scratch * sizeof(float) * merge->options.threads;
+		engine_thread_size(merge->plan) * merge->options.threads;
 	uint64_t memory = merge->options.memory;
 	struct block_options blocks = {
 		.memory = memory > 2 * scratch ? memory - scratch : memory / 2,

@@ -20,7 +20,7 @@ struct recipe_file;
 
 struct merge_options {
 	const char *recipe; /* path */
-	bool lax, allow_crimes, offline;
+	bool lax, allow_crimes, offline, fuse;
 	uint64_t seed;
 	uint64_t shard_size; /* 0: 5 * 10^9 */
 	const char *cache;   /* directory, "none", or NULL: the default */

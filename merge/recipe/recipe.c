@@ -47,6 +47,41 @@ const struct model_ref *recipe_base(const struct recipe *recipe,
 	return recipe->base.path ? &recipe->base : NULL;
 }
 
+char *recipe_folder(const struct recipe *recipe)
+{
+	const char *slash = strrchr(recipe->path, '/');
+	if (!slash)
+		return NULL;
+
+	size_t length = (size_t)(slash - recipe->path);
+	return strndup(recipe->path, length ? length : 1);
+}
+
+static int visit_slice(const struct recipe_slice *slice,
+		       int (*visit)(void *arg, const struct model_ref *ref),
+		       void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < slice->n_sources; i++)
+		r = visit(arg, &slice->sources[i].model);
+	return r == 0 && slice->base.path ? visit(arg, &slice->base) : r;
+}
+
+int recipe_each_model(const struct recipe *recipe,
+		      int (*visit)(void *arg, const struct model_ref *ref),
+		      void *arg)
+{
+	int r = recipe->base.path ? visit(arg, &recipe->base) : 0;
+
+	for (size_t i = 0; i < recipe->n_modules; i++) {
+		const struct recipe_module *module = &recipe->modules[i];
+		for (size_t j = 0; r == 0 && j < module->n_slices; j++)
+			r = visit_slice(&module->slices[j], visit, arg);
+	}
+	return r;
+}
+
 int recipe_find_source(const struct recipe_slice *slice,
 		       const struct model_ref *model)
 {

@@ -91,6 +91,16 @@ int recipe_parse(const char *text, size_t size, const char *path, bool lax,
 void recipe_free(struct recipe_file *file);
 DEFINE_AUTO(recipe_file, recipe_free);
 
+/* The directory that the recipe is in, malloc'ed; NULL: the working directory,
+ * or out of memory. */
+char *recipe_folder(const struct recipe *recipe);
+
+/* Visits every model reference: the base, then slice after slice the sources
+ * and its own base. Ends early, with its result, when visit() fails. */
+int recipe_each_model(const struct recipe *recipe,
+		      int (*visit)(void *arg, const struct model_ref *ref),
+		      void *arg);
+
 /* The base of a slice: its own, else the recipe's; NULL if there is none. */
 const struct model_ref *recipe_base(const struct recipe *recipe,
 				    const struct recipe_slice *slice);

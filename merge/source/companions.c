@@ -148,6 +148,9 @@ static int compare_companions(const void *a, const void *b)
 int source_companions(const struct source *source, struct companion **ret,
 		      size_t *ret_n, struct notes *notes, struct error *err)
 {
+	while (source->donor)
+		source = source->donor;
+
 	struct folder folder = {0};
 	int r = folder_init(&folder, source->directory, err);
 	if (r < 0)

@@ -39,6 +39,12 @@ struct source {
 	size_t n_tensors;
 	char *config_text; /* config.json, NUL-ended; owned */
 	cJSON *config;	   /* the same, parsed: an object; owned */
+	/*
+	 * Of what is not on disk (a stage of a recipe): the source that its
+	 * companion files come from, borrowed. It has no files, and its
+	 * directory is only a name.
+	 */
+	const struct source *donor;
 };
 
 /*

@@ -14,6 +14,7 @@
 #include "merge/engine/engine.h"
 #include "merge/engine/node.h"
 #include "merge/engine/plan.h"
+#include "merge/engine/shelf.h"
 #include "merge/source/file.h"
 #include "merge/source/tensor.h"
 #include "tests/unit/check.h"
@@ -56,6 +57,7 @@ struct world {
 	unsigned n_inputs;
 	struct node *merge;
 	struct output_tensor output;
+	struct shelf shelf;
 	struct plan plan;
 	struct pool *pool;
 	struct block_cache *cache;
@@ -152,11 +154,9 @@ static void open_world(struct world *world, const struct setup *setup)
 	world->plan = (struct plan){
 		.tensors = &world->output,
 		.n_tensors = 1,
-		.scratch = world->merge->scratch,
-		.n_leaves = world->merge->n_leaves,
-		.n_rows = world->merge->n_rows,
-		.row_room = world->merge->row_room,
+		.shelf = &world->shelf,
 	};
+	shelf_make_room(&world->shelf, world->merge);
 	CHECK(pool_new(setup->n_threads, &world->pool) == 0);
 	struct block_options blocks = {
 		.memory = 8 << 20,
