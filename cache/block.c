@@ -6,8 +6,11 @@
 #include <string.h>
 
 #include "cache/arena.h"
+#include "cache/behind.h"
 #include "cache/counters.h"
 #include "cache/disk.h"
+#include "cache/lru.h"
+#include "util/range.h"
 
 /* Keys are digests, so any part of one is a hash already. */
 #define HASH_FUNCTION(key, length, hash)                                \
@@ -18,8 +21,14 @@
 #define HASH_NONFATAL_OOM 1 /* else uthash ends the process */
 #include <uthash.h>
 
-/* Blocks that wait to be written may pin this many bytes. */
-#define WRITE_BEHIND ((size_t)32 << 20)
+/*
+ * Threads that load from disk, which mostly wait for it; with as many requests
+ * at once a disk is nearly as fast as in one piece.
+ */
+#define N_LOADING 8
+
+/* Blocks that wait to be stored may pin this part of the budget. */
+#define BEHIND_SHARE 4
 
 /*
  * Blocks that readers have had may take this much: they are in the page cache
@@ -39,10 +48,11 @@ struct entry {
 	UT_hash_handle hh;
 	struct digest key;
 	enum entry_state state;
-	unsigned n_pins;	     /* of a ready entry; 0: in the LRU list */
-	unsigned n_tasks;	     /* fill tasks submitted and not yet run */
-	bool used;		     /* has been pinned by a reader */
-	struct entry *newer, *older; /* LRU list */
+	unsigned n_pins;     /* of a ready entry; 0: in the LRU list */
+	unsigned n_tasks;    /* fill tasks submitted and not yet run */
+	bool loading;	     /* the disk tier has not answered yet */
+	bool used;	     /* has been pinned by a reader */
+	struct lru_item lru; /* while it is ready and not pinned */
 	struct block_waiter *waiters;
 	struct block_request request;
 };
@@ -51,17 +61,13 @@ struct fill_task {
 	struct pool_task task;
 	struct block_cache *cache;
 	struct entry *entry;
+	bool load; /* from disk, else compute */
 };
 
-struct write_task {
-	struct pool_task task;
+struct storing { /* a block on its way to disk */
+	struct behind_item item;
 	struct block_cache *cache;
 	struct entry *entry; /* pinned */
-};
-
-struct lru {
-	struct entry *newest, *oldest;
-	size_t size; /* bytes */
 };
 
 struct block_cache {
@@ -72,7 +78,8 @@ struct block_cache {
 	struct lru ahead, used; /* unpinned: fetched ahead, and had */
 	struct arena arena;	/* of blocks of BLOCK_SIZE */
 	size_t n_running;	/* tasks of ours in the pool */
-	size_t writing;		/* bytes pinned for writing */
+	struct behind *behind;	/* owned; NULL without a disk, as is: */
+	struct pool *loaders;	/* owned */
 	bool ending;		/* fills that have not begun are dropped */
 	struct cache_counters counters;
 };
@@ -80,36 +87,6 @@ struct block_cache {
 static struct lru *lru_of(struct block_cache *cache, const struct entry *entry)
 {
 	return entry->used ? &cache->used : &cache->ahead;
-}
-
-static void lru_remove(struct block_cache *cache, struct entry *entry)
-{
-	struct lru *lru = lru_of(cache, entry);
-
-	if (entry->newer)
-		entry->newer->older = entry->older;
-	else
-		lru->newest = entry->older;
-	if (entry->older)
-		entry->older->newer = entry->newer;
-	else
-		lru->oldest = entry->newer;
-	entry->newer = entry->older = NULL;
-	lru->size -= entry->block.size;
-}
-
-static void lru_add(struct block_cache *cache, struct entry *entry)
-{
-	struct lru *lru = lru_of(cache, entry);
-
-	entry->older = lru->newest;
-	entry->newer = NULL;
-	if (lru->newest)
-		lru->newest->newer = entry;
-	else
-		lru->oldest = entry;
-	lru->newest = entry;
-	lru->size += entry->block.size;
 }
 
 /* With the lock held. */
@@ -139,14 +116,11 @@ static void entry_remove(struct block_cache *cache, struct entry *entry)
 static void drop(struct block_cache *cache, struct lru *lru, size_t most,
 		 size_t used_most)
 {
-	struct entry *entry = lru->oldest;
-
-	while (entry &&
+	while (lru->oldest &&
 	       (cache->counters.memory > most || lru->size > used_most)) {
-		struct entry *newer = entry->newer;
-		lru_remove(cache, entry);
-		entry_remove(cache, entry);
-		entry = newer;
+		struct lru_item *item = lru->oldest;
+		lru_remove(lru, item);
+		entry_remove(cache, CONTAINER_OF(item, struct entry, lru));
 	}
 }
 
@@ -174,14 +148,14 @@ static void *buffer_new(struct block_cache *cache, size_t size)
 static void pin(struct block_cache *cache, struct entry *entry)
 {
 	if (entry->n_pins++ == 0)
-		lru_remove(cache, entry);
+		lru_remove(lru_of(cache, entry), &entry->lru);
 	entry->used = true;
 }
 
 static void unpin(struct block_cache *cache, struct entry *entry)
 {
 	if (--entry->n_pins == 0) {
-		lru_add(cache, entry);
+		lru_add(lru_of(cache, entry), &entry->lru, entry->block.size);
 		evict(cache, 0);
 	}
 }
@@ -200,43 +174,46 @@ static void task_ended(struct block_cache *cache)
 		pthread_cond_broadcast(&cache->idle);
 }
 
-static void write_run(struct pool_task *task)
+static void stored(struct behind_item *item)
 {
-	struct write_task *write = CONTAINER_OF(task, struct write_task, task);
-	struct block_cache *cache = write->cache;
-	struct entry *entry = write->entry;
+	struct storing *storing = CONTAINER_OF(item, struct storing, item);
+	struct block_cache *cache = storing->cache;
 
-	disk_cache_store(cache->options.disk, entry->key, entry->block.data,
-			 entry->block.size);
 	pthread_mutex_lock(&cache->lock);
-	cache->writing -= entry->block.size;
-	unpin(cache, entry);
-	task_ended(cache);
+	unpin(cache, storing->entry);
 	pthread_mutex_unlock(&cache->lock);
-	free(write);
+	free(storing);
 }
 
-/* With the lock held: pins a new block until it has been written. */
-static struct write_task *plan_write(struct block_cache *cache,
-				     struct entry *entry)
+/* With the lock held: pins a new block until it has been stored. */
+static void store_behind(struct block_cache *cache, struct entry *entry)
 {
-	if (!cache->options.disk || !entry->request.keep)
-		return NULL;
+	const struct block_request *request = &entry->request;
+	if (!cache->behind || !request->keep)
+		return;
 
-	struct write_task *write = NULL;
-	if (cache->writing + entry->block.size <= WRITE_BEHIND)
-		write = calloc(1, sizeof(*write));
-	if (!write) {
-		cache->counters.skipped++;
-		return NULL;
+	struct storing *storing = malloc(sizeof(*storing));
+	if (!storing)
+		return;
+	*storing = (struct storing){
+		.item =
+			{
+				.key = entry->key,
+				.data = entry->block.data,
+				.size = entry->block.size,
+				.width = request->width,
+				.done = stored,
+			},
+		.cache = cache,
+		.entry = entry,
+	};
+	if (behind_store(cache->behind, &storing->item)) {
+		entry->n_pins++;
+		return;
 	}
-	write->task.run = write_run;
-	write->cache = cache;
-	write->entry = entry;
-	cache->writing += entry->block.size;
-	cache->n_running++;
-	entry->n_pins++;
-	return write;
+	free(storing);
+	cache->counters.skipped++;
+	behind_later(cache->behind, request);
 }
 
 static void tell(struct block_waiter *waiter, int r, const struct block *block)
@@ -248,12 +225,12 @@ static void tell(struct block_waiter *waiter, int r, const struct block *block)
 	}
 }
 
+static void fill_run(struct pool_task *task);
+
 /* A fill has ended: with data, or with an errno. */
 static void settle(struct block_cache *cache, struct entry *entry, int r,
 		   bool from_disk)
 {
-	struct write_task *write = NULL;
-
 	pthread_mutex_lock(&cache->lock);
 	struct block_waiter *waiters = entry->waiters;
 	entry->waiters = NULL;
@@ -268,9 +245,10 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 		for (struct block_waiter *w = waiters; w; w = w->next)
 			entry->n_pins++;
 		if (!from_disk)
-			write = plan_write(cache, entry);
+			store_behind(cache, entry);
 		if (entry->n_pins == 0)
-			lru_add(cache, entry);
+			lru_add(lru_of(cache, entry), &entry->lru,
+				entry->block.size);
 		evict(cache, 0);
 	} else {
 		cache->counters.failed++;
@@ -279,62 +257,9 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 	pthread_mutex_unlock(&cache->lock);
 
 	tell(waiters, r, r == 0 ? &entry->block : NULL);
-	if (write)
-		pool_submit(cache->options.pool, &write->task, POOL_BACKGROUND);
 }
 
-static void fill(struct block_cache *cache, struct entry *entry)
-{
-	const struct block_request *request = &entry->request;
-	bool from_disk = false;
-
-	pthread_mutex_lock(&cache->lock);
-	bool ending = cache->ending;
-	void *data = ending ? NULL : buffer_new(cache, request->size);
-	pthread_mutex_unlock(&cache->lock);
-	int r = ending ? -ECANCELED : -ENOMEM;
-	if (data) {
-		if (cache->options.disk && request->keep)
-			from_disk = disk_cache_load(cache->options.disk,
-						    request->key, data,
-						    request->size) == 0;
-		r = from_disk ? 0
-			      : request->fill(request->arg, request->number,
-					      data, request->size);
-	}
-	if (r == 0) {
-		entry->block = (struct block){data, request->size};
-	} else {
-		pthread_mutex_lock(&cache->lock);
-		buffer_free(cache, data, request->size);
-		pthread_mutex_unlock(&cache->lock);
-	}
-	settle(cache, entry, r, from_disk);
-}
-
-static void fill_run(struct pool_task *task)
-{
-	struct fill_task *filling = CONTAINER_OF(task, struct fill_task, task);
-	struct block_cache *cache = filling->cache;
-	struct entry *entry = filling->entry;
-	free(filling);
-
-	pthread_mutex_lock(&cache->lock);
-	bool mine = entry->state == ENTRY_QUEUED;
-	if (mine)
-		entry->state = ENTRY_FILLING;
-	else if (--entry->n_tasks == 0 && entry->state == ENTRY_GONE)
-		free(entry);
-	pthread_mutex_unlock(&cache->lock);
-	if (mine)
-		fill(cache, entry);
-
-	pthread_mutex_lock(&cache->lock);
-	task_ended(cache);
-	pthread_mutex_unlock(&cache->lock);
-}
-
-/* With the lock held. */
+/* With the lock held: by the pool whose turn it is. */
 static int submit_fill(struct block_cache *cache, struct entry *entry,
 		       enum pool_priority priority)
 {
@@ -344,14 +269,91 @@ static int submit_fill(struct block_cache *cache, struct entry *entry,
 	filling->task.run = fill_run;
 	filling->cache = cache;
 	filling->entry = entry;
+	filling->load = entry->loading;
 	entry->n_tasks++;
 	cache->n_running++;
-	pool_submit(cache->options.pool, &filling->task, priority);
+	pool_submit(entry->loading ? cache->loaders : cache->options.pool,
+		    &filling->task, priority);
 	return 0;
+}
+
+/* The block is not on disk: the other pool has to compute it. */
+static int pass_on(struct block_cache *cache, struct entry *entry)
+{
+	pthread_mutex_lock(&cache->lock);
+	entry->loading = false;
+	entry->state = ENTRY_QUEUED;
+	int r = submit_fill(cache, entry, entry->request.priority);
+	entry->n_tasks -= r == 0; /* this one's */
+	pthread_mutex_unlock(&cache->lock);
+	return r;
+}
+
+static int fill_data(struct block_cache *cache, const struct entry *entry,
+		     bool load, void *data)
+{
+	const struct block_request *request = &entry->request;
+
+	if (load)
+		return disk_cache_load(cache->options.disk, request->key, data,
+				       request->size);
+	return request->fill(request->arg, request->number, data,
+			     request->size);
+}
+
+static void fill(struct block_cache *cache, struct entry *entry, bool load)
+{
+	size_t size = entry->request.size;
+
+	pthread_mutex_lock(&cache->lock);
+	bool ending = cache->ending;
+	void *data = ending ? NULL : buffer_new(cache, size);
+	pthread_mutex_unlock(&cache->lock);
+	int r = ending ? -ECANCELED : -ENOMEM;
+	if (data)
+		r = fill_data(cache, entry, load, data);
+	if (r == 0) {
+		entry->block = (struct block){data, size};
+	} else {
+		pthread_mutex_lock(&cache->lock);
+		buffer_free(cache, data, size);
+		pthread_mutex_unlock(&cache->lock);
+	}
+	if (r == -ENOENT && load) {
+		r = pass_on(cache, entry);
+		if (r == 0)
+			return;
+	}
+	settle(cache, entry, r, load);
+}
+
+static void fill_run(struct pool_task *task)
+{
+	struct fill_task *filling = CONTAINER_OF(task, struct fill_task, task);
+	struct block_cache *cache = filling->cache;
+	struct entry *entry = filling->entry;
+	bool load = filling->load;
+	free(filling);
+
+	pthread_mutex_lock(&cache->lock);
+	bool mine = entry->state == ENTRY_QUEUED && entry->loading == load;
+	if (mine)
+		entry->state = ENTRY_FILLING;
+	else if (--entry->n_tasks == 0 && entry->state == ENTRY_GONE)
+		free(entry);
+	pthread_mutex_unlock(&cache->lock);
+	if (mine)
+		fill(cache, entry, load);
+
+	pthread_mutex_lock(&cache->lock);
+	task_ended(cache);
+	pthread_mutex_unlock(&cache->lock);
 }
 
 const struct block *block_peek(struct block_cache *cache, struct digest key)
 {
+	if (cache->behind)
+		behind_yield(cache->behind);
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = find(cache, key);
 	if (entry && entry->state == ENTRY_READY) {
@@ -374,6 +376,7 @@ static struct entry *entry_new(struct block_cache *cache,
 	entry->key = request->key;
 	entry->request = *request;
 	entry->state = ENTRY_QUEUED;
+	entry->loading = cache->loaders && request->keep;
 	HASH_ADD(hh, cache->entries, key, sizeof(entry->key), entry);
 	if (!entry->hh.tbl) {
 		free(entry);
@@ -402,6 +405,8 @@ void block_want(struct block_cache *cache, const struct block_request *request,
 {
 	int r = 0;
 
+	if (cache->behind)
+		behind_yield(cache->behind);
 	pthread_mutex_lock(&cache->lock);
 	struct entry *entry = find(cache, request->key);
 	bool ready = entry && entry->state == ENTRY_READY;
@@ -412,10 +417,11 @@ void block_want(struct block_cache *cache, const struct block_request *request,
 	} else if (entry) {
 		cache->counters.waits += waiter != NULL;
 		/* A reader now waits for what was only fetched ahead. */
-		if (entry->state == ENTRY_QUEUED &&
-		    request->priority < entry->request.priority &&
-		    submit_fill(cache, entry, request->priority) == 0)
+		if (request->priority < entry->request.priority) {
 			entry->request.priority = request->priority;
+			if (entry->state == ENTRY_QUEUED)
+				submit_fill(cache, entry, request->priority);
+		}
 	} else {
 		cache->counters.misses++;
 		entry = begin(cache, request);
@@ -484,6 +490,7 @@ static struct entry *begin_here(struct block_cache *cache,
 		return NULL;
 
 	entry->state = ENTRY_FILLING;
+	entry->loading = false;
 	entry->request.keep = false;
 	entry->waiters = waiter;
 	entry->n_tasks++;
@@ -494,7 +501,7 @@ static struct entry *begin_here(struct block_cache *cache,
 static int fill_here(struct block_cache *cache, struct entry *entry,
 		     struct sync_waiter *sync, const struct block **ret)
 {
-	fill(cache, entry);
+	fill(cache, entry, false);
 	pthread_mutex_lock(&cache->lock);
 	if (sync->r == 0)
 		entry->used = false;
@@ -553,6 +560,15 @@ int block_cache_new(const struct block_options *options,
 	cache->options = *options;
 	pthread_mutex_init(&cache->lock, NULL);
 	pthread_cond_init(&cache->idle, NULL);
+	int r = options->disk ? pool_new(N_LOADING, &cache->loaders) : 0;
+	if (r == 0 && options->disk)
+		r = behind_new(options->disk,
+			       options->n_storing ? options->n_storing : 1,
+			       options->memory / BEHIND_SHARE, &cache->behind);
+	if (r < 0) {
+		block_cache_free(cache);
+		return r;
+	}
 	*ret = cache;
 	return 0;
 }
@@ -565,25 +581,55 @@ void block_cache_free(struct block_cache *cache)
 	cache->ending = true;
 	while (cache->n_running > 0)
 		pthread_cond_wait(&cache->idle, &cache->lock);
+	pthread_mutex_unlock(&cache->lock);
+	behind_free(cache->behind);
+	pool_free(cache->loaders);
+
 	struct entry *entry, *next;
 	HASH_ITER(hh, cache->entries, entry, next)
 	{
 		entry_remove(cache, entry);
 	}
-	pthread_mutex_unlock(&cache->lock);
-
 	arena_done(&cache->arena);
 	pthread_mutex_destroy(&cache->lock);
 	pthread_cond_destroy(&cache->idle);
 	free(cache);
 }
 
+/* What is larger than a block takes several. */
+static struct digest part_key(struct digest key, size_t at)
+{
+	return at == 0 ? key : digest_of(&key, sizeof(key), at);
+}
+
+int block_load(struct block_cache *cache, struct digest key, void *data,
+	       size_t size)
+{
+	int r = cache->options.disk ? 0 : -ENOENT;
+
+	for (size_t at = 0; r == 0 && at < size; at += BLOCK_SIZE)
+		r = disk_cache_load(cache->options.disk, part_key(key, at),
+				    (char *)data + at,
+				    min_u64(size - at, BLOCK_SIZE));
+	return r;
+}
+
+void block_keep(struct block_cache *cache, struct digest key, const void *data,
+		size_t size)
+{
+	for (size_t at = 0; cache->behind && at < size; at += BLOCK_SIZE)
+		behind_copy(cache->behind, part_key(key, at),
+			    (const char *)data + at,
+			    min_u64(size - at, BLOCK_SIZE));
+}
+
 void block_cache_counters(struct block_cache *cache, struct cache_counters *ret)
 {
 	pthread_mutex_lock(&cache->lock);
 	*ret = cache->counters;
-	ret->waiting = cache->writing;
 	pthread_mutex_unlock(&cache->lock);
-	if (cache->options.disk)
+	if (cache->behind) {
+		ret->waiting = behind_waiting(cache->behind);
 		disk_cache_counters(cache->options.disk, ret);
+	}
 }

@@ -7,8 +7,8 @@
  * block, one fill runs and all of them are told when it is done.
  *
  * A fill runs as a pool task: first the disk tier is asked, then the fill
- * function is called, then the block is written to disk in the background
- * (dropped and counted when the writer cannot keep up).
+ * function is called, then the block goes to disk behind the readers' backs
+ * (behind.h).
  *
  * Not here: what to fetch ahead, and what tensors are.
  * Every function may be called from any thread unless it says otherwise.
@@ -37,9 +37,10 @@ struct block { /* immutable once handed out */
 
 /*
  * Computes `size` bytes into `data`, which has garbage in it. Runs on a worker
- * of the pool with no cache lock held, so it may want other blocks or join
- * loops. Returns 0 or a negative errno, which is reported to every waiter and
- * then forgotten, so that the next reader tries again.
+ * of the pool, or a thread of low priority, with no cache lock held, so it may
+ * want other blocks or join loops. Returns 0 or a negative errno, which is
+ * reported to every waiter and then forgotten, so that the next reader tries
+ * again.
  */
 typedef int block_fill_fn(void *arg, uint64_t number, void *data, size_t size);
 
@@ -49,6 +50,7 @@ struct block_request {
 	block_fill_fn *fill;
 	void *arg;	 /* must live as long as the cache */
 	uint64_t number; /* passed to fill */
+	unsigned width;	 /* of an element in bytes; 0 or 1: just bytes */
 	bool keep;	 /* worth a place on disk */
 	enum pool_priority priority;
 };
@@ -72,6 +74,7 @@ struct block_options {
 	size_t memory;
 	struct pool *pool;	 /* borrowed, outlives the cache's last fill */
 	struct disk_cache *disk; /* borrowed; NULL: memory only */
+	unsigned n_storing;	 /* threads that store; 0: one */
 };
 
 int block_cache_new(const struct block_options *options,
@@ -112,6 +115,16 @@ int block_try(struct block_cache *cache, const struct block_request *request,
 	      const struct block **ret);
 
 void block_put(struct block_cache *cache, const struct block *block);
+
+/*
+ * Small results beside the blocks, named by their content as well: what was
+ * kept, exactly size bytes, else -ENOENT; and to keep some (a copy is made).
+ * Any size, but these are copied and not held in memory.
+ */
+int block_load(struct block_cache *cache, struct digest key, void *data,
+	       size_t size);
+void block_keep(struct block_cache *cache, struct digest key, const void *data,
+		size_t size);
 
 /* A snapshot; the disk tier's part included. */
 void block_cache_counters(struct block_cache *cache,

@@ -12,7 +12,7 @@
 
 #include "util/macros.h"
 
-#define FORMAT "mkfs-mount cache 1\n"
+#define FORMAT "mkfs-mount cache 2\n"
 
 static int make_folders(const char *name)
 {

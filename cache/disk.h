@@ -1,20 +1,17 @@
 /*
  * Disk tier: one file per key, shared by any number of processes without locks.
  *
- *   DIR/format              "mkfs-mount cache 1\n"; another version is refused
- *   DIR/ab/abcdef....       the block: header (magic, key, length, checksum of
- *                           key and payload), payload
+ *   DIR/format              "mkfs-mount cache 2\n"; another version is refused
+ *   DIR/lock                held by the process that removes old blocks
+ *   DIR/ab/cdef....         the block (frame.h), named by its key
+ *   DIR/ab/.RANDOM.NUMBER   a block being written, locked by its writer
  *
  * A block is written to a temporary file and published by rename, so a reader
  * sees all of it or none. Every load verifies key, length and checksum; a bad
  * block is unlinked, counted and reported as absent: a cache fault is never
  * the reader's fault. When storing fails (ENOSPC, EIO, read-only ...) it is
- * paused for a while and loads go on.
- *
- * Nothing is evicted: when the budget is reached, or the file system has less
- * than a 20th free, no more is stored. What a large cache holds is not counted
- * before it is opened but while blocks are stored, so a budget may be passed by
- * some tens of blocks.
+ * paused for half a minute and loads go on. room.h says what may be stored and
+ * what has to go for it.
  *
  * DIR is made with mode 0700, and once again if it is removed. Every function
  * may be called from any thread.
@@ -22,6 +19,7 @@
 #ifndef CACHE_DISK_H
 #define CACHE_DISK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,13 +32,14 @@ struct disk_cache;
 
 struct disk_options {
 	const char *directory; /* made if it is missing, with its parents */
-	uint64_t size; /* budget in bytes; 0: as much as it leaves free */
+	uint64_t size; /* budget in bytes; 0: half of what is free to it */
+	uint64_t free; /* bytes to stay free; 0: as in room.h */
 };
 
 /*
  * Refuses a directory that others may write to (its owner, unless that is root
  * or us, included), that is of another format, or that holds something else,
- * each with a sentence. Nothing in it is deleted.
+ * each with a sentence. Nothing in it is deleted, and it is not looked through.
  */
 int disk_cache_open(const struct disk_options *options, struct disk_cache **ret,
 		    struct error *err);
@@ -51,9 +50,16 @@ DEFINE_AUTO(disk_cache, disk_cache_close);
 int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 		    size_t size);
 
-/* Best effort: failure costs nothing but a later recomputation. */
-void disk_cache_store(struct disk_cache *disk, struct digest key,
-		      const void *data, size_t size);
+/* Is there a file for it? */
+bool disk_cache_has(struct disk_cache *disk, struct digest key);
+
+/*
+ * Best effort: failure costs nothing but a later recomputation. width: bytes of
+ * an element, for the codec. Takes its time; for background threads. 0, or
+ * -ENOSPC where nothing can be stored at present.
+ */
+int disk_cache_store(struct disk_cache *disk, struct digest key,
+		     const void *data, size_t size, unsigned width);
 
 /* Sets the fields of *ret that speak of the disk, and no others. */
 void disk_cache_counters(struct disk_cache *disk, struct cache_counters *ret);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "cache/disk.h"
 #include "merge/engine/facts.h"
 #include "merge/engine/node.h"
 #include "merge/engine/plan.h"
@@ -372,6 +371,7 @@ void engine_request(struct engine *engine, const struct output_tensor *tensor,
 		.fill = fill_block,
 		.arg = &engine->fillers[i],
 		.number = number,
+		.width = tensor->dtype->bits / 8,
 		.keep = size >= KEEP_SIZE,
 		.priority = POOL_FOREGROUND,
 	};
@@ -459,7 +459,7 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 	lay_out_desk(engine, plan);
 	engine->scanner = (struct facts_scanner){
 		.pool = options->pool,
-		.disk = options->disk,
+		.cache = options->cache,
 		.eval = thread_eval,
 		.arg = engine,
 		.scanned = count_scan,

@@ -18,7 +18,6 @@
 #include "cache/block.h"
 #include "util/macros.h"
 
-struct disk_cache;
 struct engine;
 struct isa;
 struct output_tensor;
@@ -29,8 +28,7 @@ struct engine_options {
 	const struct plan *plan; /* borrowed, as all here */
 	struct pool *pool;
 	struct block_cache *cache;
-	struct disk_cache *disk; /* for facts; NULL: not kept */
-	const struct isa *isa;	 /* NULL: the best */
+	const struct isa *isa; /* NULL: the best */
 };
 
 /* Bytes that every thread of the pool needs beside the blocks. */

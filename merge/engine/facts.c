@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache/disk.h"
+#include "cache/block.h"
 #include "merge/engine/node.h"
 #include "util/pool.h"
 #include "util/range.h"
@@ -219,9 +219,8 @@ static int find_on_disk(const struct facts_scanner *scanner,
 {
 	struct facts *facts = node->facts;
 
-	return scanner->disk ? disk_cache_load(scanner->disk, facts_key(node),
-					       facts->data, facts->size)
-			     : -ENOENT;
+	return block_load(scanner->cache, facts_key(node), facts->data,
+			  facts->size);
 }
 
 /* Led by one thread at a time. */
@@ -236,9 +235,7 @@ static int find_or_scan(const struct facts_scanner *scanner,
 	if (r < 0)
 		return r;
 	scanner->scanned(scanner->arg);
-	if (scanner->disk)
-		disk_cache_store(scanner->disk, facts_key(node), facts->data,
-				 facts->size);
+	block_keep(scanner->cache, facts_key(node), facts->data, facts->size);
 	return 0;
 }
 

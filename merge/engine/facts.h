@@ -17,7 +17,7 @@
 
 #include "util/macros.h"
 
-struct disk_cache;
+struct block_cache;
 struct eval;
 struct facts;
 struct node;
@@ -25,7 +25,7 @@ struct pool;
 
 struct facts_scanner {
 	struct pool *pool;
-	struct disk_cache *disk; /* where facts are kept, or NULL */
+	struct block_cache *cache; /* where facts are kept */
 	/* What the calling thread evaluates with; scratch is its own. */
 	int (*eval)(void *arg, struct eval *ret);
 	void *arg;

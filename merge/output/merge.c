@@ -152,7 +152,6 @@ int merge_start(struct merge *merge, struct error *err)
 		.plan = merge->plan,
 		.pool = merge->pool,
 		.cache = merge->cache,
-		.disk = merge->disk,
 	};
 	r = engine_new(&engine, &merge->engine);
 	if (r < 0)

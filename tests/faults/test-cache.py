@@ -28,7 +28,7 @@ def read(recipe, folder, right, between=None):
 
 def blocks(cache):
     return [os.path.join(cache, name) for name in files_below(cache)
-            if name != "format"]
+            if name not in ("format", "lock")]
 
 
 def test_blocks_are_kept(folder):

@@ -8,8 +8,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cache/counters.h"
@@ -55,7 +57,7 @@ static void store(struct disk_cache *disk, unsigned i)
 	unsigned char data[SIZE];
 
 	make_block(data, i);
-	disk_cache_store(disk, key_of(i), data, SIZE);
+	disk_cache_store(disk, key_of(i), data, SIZE, 1);
 }
 
 /* 1: the right bytes, 0: absent; anything else aborts. */
@@ -222,52 +224,116 @@ static void test_gone(void)
 	disk_cache_close(disk);
 }
 
+/* Bytes that the blocks of a cache take, as the file system says. */
+static uint64_t space_of(const char *name, unsigned n)
+{
+	uint64_t space = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < n; i++) {
+		AUTO_FREE char *path = block_path(name, i);
+		if (stat(path, &st) == 0)
+			space += (uint64_t)st.st_blocks * 512;
+	}
+	return space;
+}
+
+/* As if it had been used so long ago. */
+static void set_age(const char *name, unsigned i, time_t seconds)
+{
+	AUTO_FREE char *path = block_path(name, i);
+	time_t then = time(NULL) - seconds;
+	struct timespec times[2] = {{.tv_sec = then}, {.tv_sec = then}};
+
+	CHECK(utimensat(AT_FDCWD, path, times, 0) == 0);
+}
+
+#define SPACE 8192 /* of a block */
+
 static void test_budget(void)
 {
 	AUTO_FREE char *path = in_folder("small");
-	struct disk_options options = {.directory = path, .size = 20000};
+	struct disk_options options = {.directory = path, .size = 40 * SPACE};
 	struct disk_cache *disk = NULL;
-	unsigned kept = 0;
+	struct cache_counters counters = {0};
 
 	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
-	for (unsigned i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < 30; i++) {
 		store(disk, i);
-		kept += (unsigned)load(disk, i);
+		set_age("small", i, 100000 - 2000 * i);
 	}
-	CHECK(kept == 2);
-	disk_cache_close(disk);
-}
-
-/* What earlier runs stored counts, too, once it has been found. */
-static void test_budget_of_old_cache(void)
-{
-	AUTO_FREE char *path = in_folder("old");
-	struct disk_options options = {.directory = path, .size = 100000};
-	struct disk_cache *disk = open_cache("old");
-	struct cache_counters counters;
-
-	for (unsigned i = 0; i < 16; i++)
+	CHECK(load(disk, 0) == 1);     /* so it is used now */
+	set_age("small", 29, -100000); /* the clock was wrong then */
+	for (unsigned i = 100; i < 130; i++) {
 		store(disk, i);
-	disk_cache_close(disk);
-
-	disk = NULL;
-	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
-	for (unsigned i = 100; i < 164; i++)
-		store(disk, i);
+		CHECK(load(disk, i) == 1);
+		CHECK(space_of("small", 200) <= options.size);
+	}
 	disk_cache_counters(disk, &counters);
-	CHECK(counters.used >= (16 + counters.stored) * SIZE);
-	CHECK(counters.refused == 64 - counters.stored);
-	store(disk, 200);
-	CHECK(load(disk, 200) == 0);
-	CHECK(load(disk, 15) == 1);
+	CHECK(counters.evicted >= 20 && counters.evicted < 30);
+	CHECK(counters.bytes_evicted == counters.evicted * SPACE);
+	CHECK(counters.budget == options.size && counters.refused == 0);
+	CHECK(counters.used == space_of("small", 200));
+
+	/* Who was used longest ago went, and nobody else. */
+	CHECK(load(disk, 0) == 1 && load(disk, 29) == 1);
+	for (unsigned i = 1; i < 29; i++)
+		CHECK(load(disk, i) == (i > counters.evicted));
 	disk_cache_close(disk);
 }
 
-/* Files that a crash left, of a process that had our number. */
+/* Two that know nothing of each other keep one budget. */
+static void test_shared_budget(void)
+{
+	AUTO_FREE char *path = in_folder("both");
+	struct disk_options options = {.directory = path, .size = 64 * SPACE};
+	struct disk_cache *disks[2] = {NULL};
+	struct cache_counters counters[2] = {0};
+
+	for (unsigned i = 0; i < 2; i++)
+		CHECK(disk_cache_open(&options, &disks[i], NULL) == 0);
+	for (unsigned i = 0; i < 400; i++) {
+		store(disks[i % 2], i);
+		/* One may not have noticed a 64th of the other's. */
+		CHECK(space_of("both", 400) <= options.size + 2 * SPACE);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		disk_cache_counters(disks[i], &counters[i]);
+	CHECK(counters[0].evicted + counters[1].evicted >= 400 - 66);
+	CHECK(space_of("both", 400) >= 50 * SPACE);
+	for (unsigned i = 0; i < 2; i++)
+		disk_cache_close(disks[i]);
+}
+
+/* What must stay free is not there: nothing is stored, nothing is lost but what
+ * the cache itself holds. */
+static void test_free_space(void)
+{
+	AUTO_FREE char *path = in_folder("free");
+	struct disk_options options = {.directory = path};
+	struct disk_cache *disk = NULL;
+	struct cache_counters counters = {0};
+
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	store(disk, 1);
+	CHECK(load(disk, 1) == 1);
+	disk_cache_close(disk);
+
+	options.free = (uint64_t)1 << 60;
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	store(disk, 2);
+	CHECK(load(disk, 2) == 0 && load(disk, 1) == 0);
+	disk_cache_counters(disk, &counters);
+	CHECK(counters.refused == 1 && counters.evicted == 1);
+	disk_cache_close(disk);
+}
+
+/* Files that a crash left, and one that is being written. */
 static void test_left_behind(void)
 {
 	struct disk_cache *disk = open_cache("left");
-	struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+	AUTO_FREE char *busy = in_folder("left/00/.busy.1");
+	AUTO_FREE char *foreign = in_folder("left/00/foreign");
 	char *paths[4];
 
 	store(disk, 0);
@@ -276,8 +342,10 @@ static void test_left_behind(void)
 		CHECK(asprintf(&paths[i], "%s/left/00/.%ld.%u", folder,
 			       (long)getpid(), i) > 0);
 		CHECK(close(creat(paths[i], 0600)) == 0);
-		CHECK(utimensat(AT_FDCWD, paths[i], long_ago, 0) == 0);
 	}
+	CHECK(close(creat(foreign, 0600)) == 0);
+	AUTO_CLOSE int fd = creat(busy, 0600);
+	CHECK(flock(fd, LOCK_EX) == 0);
 	disk = open_cache("left");
 	store(disk, 16); /* in the same folder */
 	CHECK(load(disk, 16) == 1);
@@ -286,6 +354,7 @@ static void test_left_behind(void)
 		CHECK(access(paths[i], F_OK) < 0);
 		free(paths[i]);
 	}
+	CHECK(access(busy, F_OK) == 0 && access(foreign, F_OK) == 0);
 }
 
 struct opening {
@@ -320,7 +389,7 @@ static void test_opened_at_once(void)
 	pthread_barrier_destroy(&opening.start);
 }
 
-/* A full file system: storing stops by itself, loading goes on. */
+/* A full file system: storing stops, and resumes, by itself. */
 static void test_full(void)
 {
 	AUTO_FREE char *path = in_folder("full");
@@ -335,11 +404,16 @@ static void test_full(void)
 	char zeros[4096] = "";
 	while (write(fd, zeros, sizeof(zeros)) > 0)
 		;
+	/* Others need the room: what there was goes, too. */
 	store(disk, 2);
-	CHECK(load(disk, 1) == 1 && load(disk, 2) == 0);
-	disk_cache_close(disk);
+	CHECK(load(disk, 1) == 0 && load(disk, 2) == 0);
+	CHECK(unlink(filler) == 0);
 	close(fd);
 	fd = -1;
+	usleep(1100000); /* not looked for again within a second */
+	store(disk, 2);
+	CHECK(load(disk, 2) == 1);
+	disk_cache_close(disk);
 	CHECK(umount(path) == 0);
 }
 
@@ -354,7 +428,8 @@ int main(void)
 	test_refused();
 	test_gone();
 	test_budget();
-	test_budget_of_old_cache();
+	test_shared_budget();
+	test_free_space();
 	test_left_behind();
 	test_opened_at_once();
 	test_full();

@@ -161,13 +161,13 @@ static void open_world(struct world *world, const struct setup *setup)
 	struct block_options blocks = {
 		.memory = 8 << 20,
 		.pool = world->pool,
+		.disk = setup->disk,
 	};
 	CHECK(block_cache_new(&blocks, &world->cache) == 0);
 	struct engine_options options = {
 		.plan = &world->plan,
 		.pool = world->pool,
 		.cache = world->cache,
-		.disk = setup->disk,
 		.isa = setup->isa,
 	};
 	CHECK(engine_new(&options, &world->engine) == 0);

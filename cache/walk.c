@@ -1,0 +1,88 @@
+#include "cache/walk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "util/macros.h"
+
+#define N_FOLDERS 256
+#define DISK_UNIT 512 /* of st_blocks */
+
+uint64_t walk_space(const struct walk_file *file)
+{
+	return (uint64_t)file->st.st_blocks * DISK_UNIT;
+}
+
+/* Writers hold a lock, which goes with them however they end. */
+bool walk_abandoned(const struct walk_file *file)
+{
+	AUTO_CLOSE int fd = openat(file->folder, file->name,
+				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+void walk_path(struct digest key, char path[WALK_PATH_SIZE])
+{
+	char hex[33];
+
+	digest_format(key, hex);
+	snprintf(path, WALK_PATH_SIZE, "%.2s/%s", hex, hex + 2);
+}
+
+/* The key of the block that a file called `name` in that folder would be. */
+static enum walk_kind judge(unsigned folder, const char *name,
+			    struct digest *ret)
+{
+	char path[WALK_PATH_SIZE], right[WALK_PATH_SIZE];
+	unsigned long long high, low;
+
+	if (name[0] == '.')
+		return WALK_TEMPORARY;
+	if (sscanf(name, "%14llx%16llx", &high, &low) != 2)
+		return WALK_FOREIGN;
+	*ret = (struct digest){(uint64_t)folder << 56 | high, low};
+	walk_path(*ret, right);
+	snprintf(path, sizeof(path), "%02x/%s", folder, name);
+	return strcmp(path, right) == 0 ? WALK_BLOCK : WALK_FOREIGN;
+}
+
+static int walk_folder(int dir, unsigned number, walk_fn *visit, void *arg)
+{
+	char name[16];
+	int r = 0;
+
+	snprintf(name, sizeof(name), "%02x", number);
+	int fd = openat(dir, name,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+	if (!stream) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+
+	for (const struct dirent *entry; r == 0 && (entry = readdir(stream));) {
+		struct walk_file file = {.folder = fd, .name = entry->d_name};
+		if (fstatat(fd, file.name, &file.st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !S_ISREG(file.st.st_mode))
+			continue;
+		file.kind = judge(number, file.name, &file.key);
+		r = visit(arg, &file);
+	}
+	closedir(stream);
+	return r;
+}
+
+int walk_files(int dir, walk_fn *visit, void *arg)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < N_FOLDERS; i++)
+		r = walk_folder(dir, i, visit, arg);
+	return r;
+}

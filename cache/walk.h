@@ -1,0 +1,47 @@
+/*
+ * The files of a cache directory, one after the other, whoever put them there.
+ */
+#ifndef CACHE_WALK_H
+#define CACHE_WALK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "util/hash.h"
+
+enum walk_kind {
+	WALK_FOREIGN,	/* nothing of ours; to be left alone */
+	WALK_BLOCK,	/* named by its key */
+	WALK_TEMPORARY, /* being written, or left behind by a crash */
+};
+
+struct walk_file {
+	enum walk_kind kind;
+	int folder;	   /* descriptor of the folder it is in */
+	const char *name;  /* in that folder */
+	struct digest key; /* of a block */
+	struct stat st;
+};
+
+/* What it takes on disk, in bytes. */
+uint64_t walk_space(const struct walk_file *file);
+
+/* Is nobody writing this temporary file any more? */
+bool walk_abandoned(const struct walk_file *file);
+
+/* 0 to go on; anything else ends the walk and is returned. */
+typedef int walk_fn(void *arg, const struct walk_file *file);
+
+/*
+ * Calls visit for every plain file in the folders of blocks, in no order, while
+ * others may come and go. dir: descriptor of the directory. Folders that cannot
+ * be read are passed over.
+ */
+int walk_files(int dir, walk_fn *visit, void *arg);
+
+/* "ab/cdef...": a folder by the first byte of the key, a file by the rest. */
+#define WALK_PATH_SIZE 48
+void walk_path(struct digest key, char path[WALK_PATH_SIZE]);
+
+#endif
