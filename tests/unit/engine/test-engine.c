@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cache/disk.h"
@@ -199,14 +202,17 @@ static int get(struct world *world, uint64_t number, unsigned char *data)
 	return 0;
 }
 
-/* All bytes, blocks taken in steps of `step` modulo their number. */
+/* All bytes, blocks taken in steps of a prime, or of -1, modulo their number.
+ */
 static unsigned char *read_all(struct world *world, uint64_t step)
 {
 	uint64_t n = engine_blocks(&world->output);
 	unsigned char *data = malloc(world->output.size);
 	CHECK(data);
-	for (uint64_t i = 0; i < n; i++)
-		CHECK(get(world, i * step % n, data) == 0);
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t at = step == UINT64_MAX ? n - 1 - i : i * step % n;
+		CHECK(get(world, at, data) == 0);
+	}
 	return data;
 }
 
@@ -221,15 +227,19 @@ static void check_same_bytes(struct setup setup)
 	CHECK(engine_scans(world.engine) == scans);
 	close_world(&world);
 
+	/* Back from the last block; in an order like chance; forward. */
+	static const struct {
+		unsigned n_threads;
+		uint64_t step;
+	} ways[] = {{1, UINT64_MAX}, {2, 8191}, {7, 1}};
 	for (const struct isa *const *isa = isa_all(); *isa; isa++) {
 		if (!isa_find((*isa)->name))
 			continue;
 		setup.isa = *isa;
-		for (setup.n_threads = 2; setup.n_threads <= 7;
-		     setup.n_threads += 5) {
+		for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+			setup.n_threads = ways[i].n_threads;
 			open_world(&world, &setup);
-			/* A prime step visits every block, backwards too. */
-			unsigned char *data = read_all(&world, 8191);
+			unsigned char *data = read_all(&world, ways[i].step);
 			CHECK(memcmp(first, data, world.output.size) == 0);
 			free(data);
 			close_world(&world);
@@ -263,27 +273,147 @@ static void test_same_bytes(void)
 	}
 }
 
-static void test_facts_kept(void)
+/* Reads everything; returns the scans that it took, and the bytes, owned. */
+static uint64_t read_with(const char *method, struct disk_cache *disk,
+			  unsigned char **ret_data)
 {
 	struct world world;
+	struct setup setup = {
+		.method = method,
+		.code = DTYPE_F32,
+		.row = 1000,
+		.n_threads = 2,
+		.disk = disk,
+	};
+	open_world(&world, &setup);
+	*ret_data = read_all(&world, 8191);
+	uint64_t scans = engine_scans(world.engine);
+	close_world(&world);
+	return scans;
+}
+
+/* The scans that it takes with facts kept on disk; the bytes are right. */
+static uint64_t scans_of(const char *method, struct disk_cache *disk)
+{
+	AUTO_FREE unsigned char *right = NULL, *data = NULL;
+
+	read_with(method, NULL, &right);
+	uint64_t scans = read_with(method, disk, &data);
+	CHECK(memcmp(data, right, COUNT * sizeof(float)) == 0);
+	return scans;
+}
+
+static bool has_facts(const char *method)
+{
+	struct world world;
+	struct setup setup = {
+		.method = method,
+		.code = DTYPE_F32,
+		.row = 1000,
+		.n_threads = 1,
+	};
+	open_world(&world, &setup);
+	bool has = world.merge->facts;
+	close_world(&world);
+	return has;
+}
+
+/* A second mount scans nothing. */
+static void test_facts_kept(void)
+{
 	AUTO_FREE char *path = in_folder("cache");
 	struct disk_options options = {.directory = path};
 	AUTO(disk_cache) disk = NULL;
 	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
 
-	for (uint64_t round = 0; round < 2; round++) {
+	for (size_t i = 0; method_all()[i]; i++) {
+		const char *method = method_all()[i]->name;
+
+		CHECK(scans_of(method, disk) == has_facts(method));
+		CHECK(scans_of(method, disk) == 0);
+	}
+}
+
+struct reader {
+	pthread_t thread;
+	struct world *world;
+	uint64_t block;
+	unsigned char *data;
+};
+
+static void *read_one(void *arg)
+{
+	struct reader *reader = arg;
+
+	CHECK(get(reader->world, reader->block, reader->data) == 0);
+	return NULL;
+}
+
+/* Readers that come while a tensor is scanned share that scan. */
+static void test_shared_scan(void)
+{
+	struct reader readers[8];
+
+	for (size_t i = 0; method_all()[i]; i++) {
+		struct world world;
 		struct setup setup = {
-			.method = "ties",
+			.method = method_all()[i]->name,
 			.code = DTYPE_F32,
 			.row = 1000,
-			.n_threads = 2,
-			.disk = disk,
+			.n_threads = 3,
 		};
 		open_world(&world, &setup);
-		free(read_all(&world, 1));
-		CHECK(engine_scans(world.engine) == 1 - round);
+		AUTO_FREE unsigned char *data = malloc(world.output.size);
+		for (size_t r = 0; r < ARRAY_SIZE(readers); r++) {
+			uint64_t n = engine_blocks(&world.output);
+			readers[r] = (struct reader){
+				.world = &world,
+				.block = r * 5 % n,
+				.data = data,
+			};
+			CHECK(pthread_create(&readers[r].thread, NULL, read_one,
+					     &readers[r]) == 0);
+		}
+		for (size_t r = 0; r < ARRAY_SIZE(readers); r++)
+			CHECK(pthread_join(readers[r].thread, NULL) == 0);
+		CHECK(engine_scans(world.engine) ==
+		      (world.merge->facts ? 1 : 0));
 		close_world(&world);
 	}
+}
+
+/* Ends the process some microseconds after it began to read. */
+static void read_and_die(const char *method, const char *path, unsigned after)
+{
+	pid_t child = fork();
+	CHECK(child >= 0);
+	if (child == 0) {
+		struct disk_options options = {.directory = path};
+		struct disk_cache *disk = NULL;
+		unsigned char *data = NULL;
+		CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+		read_with(method, disk, &data);
+		_exit(0);
+	}
+	usleep(after);
+	kill(child, SIGKILL);
+	CHECK(waitpid(child, NULL, 0) == child);
+}
+
+/* A process that dies in a scan loses that scan; what others left stays. */
+static void test_interrupted(void)
+{
+	AUTO_FREE char *path = in_folder("interrupted");
+	struct disk_options options = {.directory = path};
+	AUTO(disk_cache) disk = NULL;
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+
+	CHECK(scans_of("ties", disk) == 1);
+	for (unsigned after = 1000; after < 200000; after *= 3)
+		read_and_die("sce", path, after);
+	CHECK(scans_of("sce", disk) <= 1);
+	CHECK(scans_of("sce", disk) == 0);
+	CHECK(scans_of("ties", disk) == 0);
 }
 
 static void test_changed_source(void)
@@ -320,6 +450,8 @@ int main(void)
 	write_floats("c", 3);
 	test_same_bytes();
 	test_facts_kept();
+	test_shared_scan();
+	test_interrupted();
 	test_changed_source();
 	AUTO_FREE char *command = NULL;
 	CHECK(asprintf(&command, "rm -r %s", folder) > 0);
