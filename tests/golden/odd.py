@@ -78,6 +78,8 @@ VARIANTS = {
     "sce": [{}, {"select_topk": 0.4}],
     "nearswap": [{"t": 0.01}],
 }
+# Other ways to compute the same bytes.
+WAYS = [{"threads": 1, "isa": "base"}, {"threads": 7, "isa": "avx2"}]
 PAIRS = {"slerp", "nearswap", "arcee_fusion"}
 
 
@@ -132,6 +134,11 @@ def judge(case, method, base, models, parameters, tensors, out, fail):
             fail(case, what)
 
 
+def read(folder):
+    with open(folder + "/model.safetensors", "rb") as file:
+        return file.read()
+
+
 def run(export, fail):
     tensors, count = make_tensors(), 0
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +156,11 @@ def run(export, fail):
                     answer = export(folder + "/recipe.yaml", {}, f"{folder}/out{count}")
                     if answer.returncode != 0:
                         fail(case, answer.stderr.strip())
-                    else:
-                        judge(case, method, base, models, parameters, tensors, load(f"{folder}/out{count}"), fail)
+                        continue
+                    judge(case, method, base, models, parameters, tensors, load(f"{folder}/out{count}"), fail)
+                    for i, way in enumerate(WAYS):
+                        export(folder + "/recipe.yaml", way, f"{folder}/out{count}.{i}")
+                        if read(f"{folder}/out{count}") != read(f"{folder}/out{count}.{i}"):
+                            fail(case, f"other bytes with {way}")
                     count += 1
     return count
