@@ -270,8 +270,25 @@ static void test_slerp_corners(void)
 		   (const float[]){0.5f, 1, 1.5f, 2}, 2e-7f);
 }
 
+/* Directions that cancel, and vectors opposite each other. */
+static void test_no_direction(void)
+{
+	const float cancel[4][4] = {
+		{1, 0, 0, 0}, {-3, 0, 0, 0}, {0, 2, 0, 0}, {0, -2, 0, 0}};
+	const float opposite[2][4] = {{1, 2, 3, 4}, {-1, -2, -3, -4}};
+
+	check_case("multislerp", -1, 4,
+		   (double[]){1, 1, 1, 1, 1, 1, 1, 1, 1e-8, 1e-8, 1e-8, 1e-8},
+		   cancel, (const float[]){-0.5f, 0, 0, 0}, 0);
+	check_case("karcher", -1, 2, (double[]){10, 10, 1e-5, 1e-5}, opposite,
+		   (const float[]){1, 2, 3, 4}, 1e-6f);
+	check_case("nuslerp", -1, 2, (double[]){0.75, 0.25, 1, 1, 0, 0},
+		   opposite, (const float[]){0.5f, 1, 1.5f, 2}, 1e-6f);
+}
+
 int main(void)
 {
+	test_no_direction();
 	test_formulas();
 	test_roundings();
 	test_task_weights_cancel();
