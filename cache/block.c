@@ -21,12 +21,6 @@
 #define HASH_NONFATAL_OOM 1 /* else uthash ends the process */
 #include <uthash.h>
 
-/*
- * Threads that load from disk, which mostly wait for it; with as many requests
- * at once a disk is nearly as fast as in one piece.
- */
-#define N_LOADING 8
-
 /* Blocks that wait to be stored may pin this part of the budget. */
 #define BEHIND_SHARE 4
 
@@ -560,7 +554,7 @@ int block_cache_new(const struct block_options *options,
 	cache->options = *options;
 	pthread_mutex_init(&cache->lock, NULL);
 	pthread_cond_init(&cache->idle, NULL);
-	int r = options->disk ? pool_new(N_LOADING, &cache->loaders) : 0;
+	int r = options->disk ? pool_new(BLOCK_LOADING, &cache->loaders) : 0;
 	if (r == 0 && options->disk)
 		r = behind_new(options->disk,
 			       options->n_storing ? options->n_storing : 1,

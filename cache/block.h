@@ -26,6 +26,12 @@
 
 #define BLOCK_SIZE ((size_t)1 << 20) /* the largest block, in bytes */
 
+/*
+ * Threads that load from disk, which mostly wait for it; with as many requests
+ * at once a disk is nearly as fast as in one piece.
+ */
+#define BLOCK_LOADING 8
+
 struct cache_counters;
 struct disk_cache;
 struct block_cache; /* owns every block it has handed out */

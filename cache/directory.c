@@ -84,9 +84,11 @@ static int write_format(const char *path, int fd)
 }
 
 /* Writes the format file of a new cache, or checks that of an old one. */
-static int check_format(const char *path, int fd, struct error *err)
+static int check_format(const char *path, int fd, bool make, struct error *err)
 {
 	int r = read_format(fd);
+	if (r == -ENOENT && !make)
+		return error_set(err, -EINVAL, "%s: not a cache", path);
 	if (r == -ENOENT && is_empty(fd)) {
 		r = write_format(path, fd);
 	} else if (r == -ENOENT) {
@@ -128,6 +130,23 @@ static int check_owner(const char *path, int fd, struct error *err)
 	return 0;
 }
 
+static int open_judged(const char *path, bool make, int *ret, struct error *err)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot open cache %s: %s", path,
+				 strerror(errno));
+	int r = check_owner(path, fd, err);
+	if (r < 0)
+		return r;
+	r = check_format(path, fd, make, err);
+	if (r < 0)
+		return r;
+	*ret = fd;
+	fd = -1;
+	return 0;
+}
+
 int directory_open(const char *path, int *ret, struct error *err)
 {
 	if (!*path)
@@ -138,17 +157,31 @@ int directory_open(const char *path, int *ret, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "cannot make cache directory %s: %s",
 				 path, strerror(-r));
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set(err, -errno, "cannot open cache %s: %s", path,
+	return open_judged(path, true, ret, err);
+}
+
+int directory_find(const char *path, int *ret, struct error *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return error_set(err, -errno, "no cache %s: %s", path,
 				 strerror(errno));
-	r = check_owner(path, fd, err);
-	if (r < 0)
-		return r;
-	r = check_format(path, fd, err);
-	if (r < 0)
-		return r;
-	*ret = fd;
-	fd = -1;
-	return 0;
+	return open_judged(path, false, ret, err);
+}
+
+char *directory_default(void)
+{
+	const char *base = getenv("XDG_CACHE_HOME");
+	const char *home = getenv("HOME");
+	char *path = NULL;
+	int r = -1;
+
+	if (geteuid() == 0)
+		r = asprintf(&path, "/var/cache/mkfs-mount");
+	else if (base && *base == '/')
+		r = asprintf(&path, "%s/mkfs-mount", base);
+	else if (home && *home == '/')
+		r = asprintf(&path, "%s/.cache/mkfs-mount", home);
+	return r < 0 ? NULL : path;
 }

@@ -14,4 +14,11 @@
  */
 int directory_open(const char *path, int *ret, struct error *err);
 
+/* The same, but one that is missing stays so and is an error. */
+int directory_find(const char *path, int *ret, struct error *err);
+
+/* Where the cache is when nobody says otherwise; malloc'ed, NULL if there is no
+ * home or memory is out. */
+char *directory_default(void);
+
 #endif

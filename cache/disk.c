@@ -367,6 +367,11 @@ int disk_cache_store(struct disk_cache *disk, struct digest key,
 	return r;
 }
 
+void disk_cache_tidy(struct disk_cache *disk)
+{
+	room_tidy(disk->room);
+}
+
 void disk_cache_counters(struct disk_cache *disk, struct cache_counters *ret)
 {
 	int64_t pause = atomic_load(&disk->paused_until) - now(CLOCK_MONOTONIC);

@@ -61,6 +61,9 @@ bool disk_cache_has(struct disk_cache *disk, struct digest key);
 int disk_cache_store(struct disk_cache *disk, struct digest key,
 		     const void *data, size_t size, unsigned width);
 
+/* Removes what is too much, and what crashes left behind, now. */
+void disk_cache_tidy(struct disk_cache *disk);
+
 /* Sets the fields of *ret that speak of the disk, and no others. */
 void disk_cache_counters(struct disk_cache *disk, struct cache_counters *ret);
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/cachecmd.h"
 #include "fs/check.h"
 #include "fs/explain.h"
 #include "fs/export.h"
@@ -165,6 +166,13 @@ static int run_status(struct options *options, struct error *err)
 	return r;
 }
 
+static int run_cache(struct options *options, struct error *err)
+{
+	int r = cache_command(options, stdout, err);
+
+	return r < 0 ? r : flush_output(err);
+}
+
 struct ctl_command {
 	struct usage usage;
 	int (*run)(struct options *options, struct error *err);
@@ -188,6 +196,11 @@ static const struct ctl_command commands[] = {
 	  "Computes a merge into the cache, so that its readers need not wait; "
 	  "what is there\nalready is left as it is."},
 	 run_warm},
+	{{COMMAND_CACHE, "mkfs-ctl cache", "ls|gc|verify|clear", 1, 0,
+	  "Shows what is in the cache on disk; removes the blocks used least "
+	  "for its budget;\nreads all of it and removes bad blocks; empties "
+	  "it."},
+	 run_cache},
 	{{COMMAND_UMOUNT, "mkfs-ctl umount", "MOUNT", 1, 0,
 	  "Unmounts a merge."},
 	 run_umount},

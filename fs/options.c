@@ -28,14 +28,14 @@ struct option_row {
 #define MERGE                                                               \
 	(COMMAND_MOUNT | COMMAND_CHECK | COMMAND_EXPORT | COMMAND_EXPLAIN | \
 	 COMMAND_WARM)
-#define ALL (MERGE | COMMAND_UMOUNT | COMMAND_STATUS)
+#define ALL (MERGE | COMMAND_UMOUNT | COMMAND_STATUS | COMMAND_CACHE)
 #define PLACE(field) offsetof(struct options, field)
 
 static const struct option_row rows[] = {
 	{"foreground", 'f', OPTION_FLAG, NULL, "stay, and log to stderr",
 	 PLACE(foreground), COMMAND_MOUNT},
 	{"json", 0, OPTION_FLAG, NULL, "print JSON", PLACE(json),
-	 COMMAND_CHECK | COMMAND_EXPLAIN | COMMAND_STATUS},
+	 COMMAND_CHECK | COMMAND_EXPLAIN | COMMAND_STATUS | COMMAND_CACHE},
 	{"scan", 0, OPTION_FLAG, NULL,
 	 "read the tensor's inputs for what is not known yet", PLACE(scan),
 	 COMMAND_EXPLAIN},
@@ -49,10 +49,14 @@ static const struct option_row rows[] = {
 	 COMMAND_WARM},
 	{"cache", 0, OPTION_TEXT, "DIR",
 	 "where finished blocks are kept; none: memory only",
-	 PLACE(merge.cache), MERGE},
+	 PLACE(merge.cache), MERGE | COMMAND_CACHE},
 	{"cache-size", 0, OPTION_SIZE, "SIZE",
 	 "budget of the cache on disk (default: half of what is free)",
-	 PLACE(merge.cache_size), MERGE},
+	 PLACE(merge.cache_size), MERGE | COMMAND_CACHE},
+	{"cache-free", 0, OPTION_SIZE, "SIZE",
+	 "what the cache leaves free on its file system (default: 5 %, at most "
+	 "20G)",
+	 PLACE(merge.cache_free), MERGE | COMMAND_CACHE},
 	{"memory", 0, OPTION_SIZE, "SIZE",
 	 "budget of the program's own memory (default 512M)",
 	 PLACE(merge.memory), MERGE},

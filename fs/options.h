@@ -25,6 +25,7 @@ enum command {
 	COMMAND_EXPLAIN = 16,
 	COMMAND_STATUS = 64,
 	COMMAND_WARM = 128,
+	COMMAND_CACHE = 256,
 };
 
 struct usage { /* one row for each program, or command of one */

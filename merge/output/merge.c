@@ -1,20 +1,26 @@
 #include "merge/output/merge.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cache/codec.h"
+#include "cache/directory.h"
 #include "cache/disk.h"
 #include "merge/engine/engine.h"
 #include "merge/engine/plan.h"
 #include "merge/output/image.h"
 #include "merge/recipe/recipe.h"
 #include "util/pool.h"
+#include "util/range.h"
 
 #define DEFAULT_MEMORY ((uint64_t)512 * 1000 * 1000)
+/* Program, stacks and the like: a process takes as much beside --memory. */
+#define FREE_MEMORY ((uint64_t)16 << 20)
 #define LEAST_MEMORY ((uint64_t)32 * 1000 * 1000)
 
 static unsigned usable_cpus(void)
@@ -82,23 +88,6 @@ int merge_open(const struct merge_options *options, struct merge **ret,
 	return 0;
 }
 
-/* The cache's place when none was named; NULL if there is no home. */
-static char *default_cache(void)
-{
-	const char *base = getenv("XDG_CACHE_HOME");
-	const char *home = getenv("HOME");
-	char *path = NULL;
-	int r = -1;
-
-	if (geteuid() == 0)
-		r = asprintf(&path, "/var/cache/mkfs-mount");
-	else if (base && *base == '/')
-		r = asprintf(&path, "%s/mkfs-mount", base);
-	else if (home && *home == '/')
-		r = asprintf(&path, "%s/.cache/mkfs-mount", home);
-	return r < 0 ? NULL : path;
-}
-
 /* A named cache must work; without the default one we go on, and say so. */
 static int open_disk(struct merge *merge, struct error *err)
 {
@@ -108,10 +97,11 @@ static int open_disk(struct merge *merge, struct error *err)
 
 	AUTO_FREE char *path = NULL;
 	if (!options->cache)
-		path = default_cache();
+		path = directory_default();
 	struct disk_options disk = {
 		.directory = options->cache ? options->cache : path,
 		.size = options->cache_size,
+		.free = options->cache_free,
 	};
 	if (!disk.directory)
 		return 0;
@@ -125,6 +115,34 @@ static int open_disk(struct merge *merge, struct error *err)
 	return 0;
 }
 
+/* One core in four may help to store, at low priority. */
+static unsigned storing_threads(const struct merge *merge)
+{
+	return 1 + (merge->options.threads - 1) / 4;
+}
+
+/*
+ * What of --memory the blocks get: the rest goes to what threads work with
+ * (those that store may fill blocks, too) and to the plan, which is as large as
+ * the model has tensors.
+ */
+static uint64_t memory_for_blocks(const struct merge *merge)
+{
+	uint64_t threads = merge->options.threads, storing = 0;
+	struct mallinfo2 heap = mallinfo2();
+	uint64_t taken = heap.uordblks + heap.hblkhd;
+
+	if (merge->disk) {
+		storing = storing_threads(merge);
+		taken += CODEC_SIZE * (storing + BLOCK_LOADING);
+	}
+	taken += engine_thread_size(merge->plan) * (threads + storing);
+	taken -= min_u64(taken, FREE_MEMORY);
+	/* However much that is, blocks have to go through. */
+	return merge->options.memory -
+	       min_u64(taken, merge->options.memory / 2);
+}
+
 int merge_start(struct merge *merge, struct error *err)
 {
 	int r = open_disk(merge, err);
@@ -136,13 +154,11 @@ int merge_start(struct merge *merge, struct error *err)
 		return error_set(err, r, "cannot start threads: %s",
 				 strerror(-r));
 
-	uint64_t scratch =
-		engine_thread_size(merge->plan) * merge->options.threads;
-	uint64_t memory = merge->options.memory;
 	struct block_options blocks = {
-		.memory = memory > 2 * scratch ? memory - scratch : memory / 2,
+		.memory = memory_for_blocks(merge),
 		.pool = merge->pool,
 		.disk = merge->disk,
+		.n_storing = storing_threads(merge),
 	};
 	r = block_cache_new(&blocks, &merge->cache);
 	if (r < 0)

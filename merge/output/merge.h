@@ -25,6 +25,7 @@ struct merge_options {
 	uint64_t shard_size; /* 0: 5 * 10^9 */
 	const char *cache;   /* directory, "none", or NULL: the default */
 	uint64_t cache_size; /* bytes on disk; 0: half of the free space */
+	uint64_t cache_free; /* bytes to stay free there; 0: see room.h */
 	uint64_t memory;  /* bytes, all of the process's own; 0: 512 * 10^6 */
 	unsigned threads; /* 0: the CPUs that the process may use */
 };

@@ -1,0 +1,169 @@
+#include "cache/upkeep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "cache/codec.h"
+#include "cache/frame.h"
+#include "cache/walk.h"
+
+static const time_t age_limits[] = {3600, 86400, 7 * 86400, 30 * 86400};
+
+struct keeper {
+	struct upkeep *found;
+	time_t now;
+	struct codec *codec;
+	unsigned char *data; /* (BLOCK_SIZE,) */
+};
+
+static unsigned age_of(const struct keeper *keeper, const struct stat *st)
+{
+	unsigned age = 0;
+
+	while (age < ARRAY_SIZE(age_limits) &&
+	       keeper->now - st->st_mtim.tv_sec >= age_limits[age])
+		age++;
+	return age;
+}
+
+static bool read_file(const struct walk_file *file, void *data, size_t size)
+{
+	AUTO_CLOSE int fd = openat(file->folder, file->name,
+				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	for (size_t at = 0; fd >= 0 && at < size;) {
+		ssize_t n = pread(fd, (char *)data + at, size - at, (off_t)at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		at += (size_t)n;
+	}
+	return fd >= 0;
+}
+
+static void count_block(const struct keeper *keeper,
+			const struct walk_file *file)
+{
+	unsigned age = age_of(keeper, &file->st);
+	struct upkeep *found = keeper->found;
+
+	found->n_blocks++;
+	found->size += walk_space(file);
+	found->ages[age].n++;
+	found->ages[age].size += walk_space(file);
+}
+
+static int survey_file(void *arg, const struct walk_file *file)
+{
+	struct keeper *keeper = arg;
+	struct frame_header header;
+
+	if (file->kind == WALK_TEMPORARY)
+		keeper->found->n_temporary++;
+	if (file->kind == WALK_FOREIGN)
+		keeper->found->n_foreign++;
+	if (file->kind != WALK_BLOCK)
+		return 0;
+	count_block(keeper, file);
+	if (read_file(file, &header, sizeof(header)) &&
+	    frame_check(&header, file->key, (uint64_t)file->st.st_size) == 0)
+		keeper->found->size_raw += header.size;
+	return 0;
+}
+
+static void remove_file(struct upkeep *found, const struct walk_file *file)
+{
+	if (unlinkat(file->folder, file->name, 0) < 0)
+		return;
+	found->n_removed++;
+	found->size_removed += walk_space(file);
+}
+
+static bool is_good(struct keeper *keeper, const struct walk_file *file)
+{
+	struct frame_header header;
+	unsigned char *data = codec_input(keeper->codec);
+	uint64_t size = (uint64_t)file->st.st_size;
+
+	if (size < sizeof(header) || size > sizeof(header) + BLOCK_SIZE ||
+	    !read_file(file, data, size))
+		return false;
+	memcpy(&header, data, sizeof(header));
+	if (frame_check(&header, file->key, size) < 0 ||
+	    frame_open(keeper->codec, &header, data + sizeof(header),
+		       keeper->data, header.size) < 0)
+		return false;
+	keeper->found->size_raw += header.size;
+	return true;
+}
+
+static int verify_file(void *arg, const struct walk_file *file)
+{
+	struct keeper *keeper = arg;
+
+	if (file->kind != WALK_BLOCK)
+		return 0;
+	count_block(keeper, file);
+	if (is_good(keeper, file))
+		return 0;
+	keeper->found->n_bad++;
+	remove_file(keeper->found, file);
+	return 0;
+}
+
+static int clear_file(void *arg, const struct walk_file *file)
+{
+	struct keeper *keeper = arg;
+
+	if (file->kind == WALK_BLOCK ||
+	    (file->kind == WALK_TEMPORARY && walk_abandoned(file)))
+		remove_file(keeper->found, file);
+	return 0;
+}
+
+static int walk(int dir, walk_fn *visit, struct keeper *keeper,
+		struct upkeep *ret)
+{
+	struct statvfs fs;
+
+	*ret = (struct upkeep){0};
+	keeper->found = ret;
+	keeper->now = time(NULL);
+	int r = walk_files(dir, visit, keeper);
+	if (r == 0 && fstatvfs(dir, &fs) < 0)
+		r = -errno;
+	if (r == 0)
+		ret->free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return r;
+}
+
+int upkeep_survey(int dir, struct upkeep *ret)
+{
+	struct keeper keeper = {0};
+
+	return walk(dir, survey_file, &keeper, ret);
+}
+
+int upkeep_verify(int dir, struct upkeep *ret)
+{
+	AUTO(codec) codec = NULL;
+	AUTO_FREE unsigned char *data = malloc(BLOCK_SIZE);
+	struct keeper keeper = {.data = data};
+
+	int r = data ? codec_new(&codec) : -ENOMEM;
+	if (r < 0)
+		return r;
+	keeper.codec = codec;
+	return walk(dir, verify_file, &keeper, ret);
+}
+
+int upkeep_clear(int dir, struct upkeep *ret)
+{
+	struct keeper keeper = {0};
+
+	return walk(dir, clear_file, &keeper, ret);
+}
