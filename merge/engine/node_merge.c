@@ -54,20 +54,6 @@ static size_t input_room(const struct node *node)
 	return round_up(node->unit > TILE ? node->unit : TILE, 16);
 }
 
-/* Elements of one input, at most a unit or a tile, tile by tile. */
-static int eval_input(const struct node *input, const struct eval *fresh,
-		      uint64_t first, size_t n, float *out)
-{
-	for (size_t done = 0; done < n; done += TILE) {
-		struct eval eval = *fresh;
-		int r = input->type->eval(input, &eval, first + done,
-					  min_u64(TILE, n - done), out + done);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 /* Evaluates all inputs into scratch; *ret points at them. */
 static int eval_inputs(const struct node *node, const struct eval *eval,
 		       uint64_t first, size_t n, float *const **ret)
@@ -81,7 +67,7 @@ static int eval_inputs(const struct node *node, const struct eval *eval,
 		const struct node *input = node->inputs[i];
 		in[i] = room;
 		room += input_room(node);
-		int r = eval_input(input, &below, first, n, in[i]);
+		int r = node_eval_range(input, &below, first, n, in[i]);
 		if (r < 0)
 			return r;
 		below.windows += input->n_leaves;
@@ -102,7 +88,7 @@ static int eval_copied(const struct node *node, const struct eval *eval,
 		below.windows += node->inputs[i]->n_leaves;
 		below.rows += node->inputs[i]->n_rows;
 	}
-	return eval_input(node->inputs[copied], &below, first, n, out);
+	return node_eval_range(node->inputs[copied], &below, first, n, out);
 }
 
 static int blend(const struct node *node, const struct eval *eval,
@@ -132,50 +118,10 @@ static int merge_eval(const struct node *node, struct eval *eval,
 	return r;
 }
 
-/* The window that the thread has for this node, with the unit of `first`. */
-static int find_unit(const struct node *node, const struct eval *eval,
-		     uint64_t first, struct row_window **ret)
-{
-	struct row_window *window = eval->rows;
-	struct eval below = *eval;
-	below.rows++;
-
-	*ret = window;
-	if (window->node == node && first >= window->first &&
-	    first < window->first + window->n)
-		return 0;
-
-	uint64_t begin = first - first % node->unit;
-	uint64_t n = min_u64(node->unit, node->count - begin);
-	window->node = NULL;
-	int r = blend(node, &below, begin, n, window->data);
-	if (r < 0)
-		return r;
-	window->node = node;
-	window->first = begin;
-	window->n = n;
-	return 0;
-}
-
 static int merge_eval_rows(const struct node *node, struct eval *eval,
 			   uint64_t first, size_t n, float *out)
 {
-	while (n > 0) {
-		struct row_window *window = NULL;
-		int r = find_unit(node, eval, first, &window);
-		if (r < 0)
-			return r;
-
-		uint64_t at = first - window->first;
-		size_t now = min_u64(n, window->n - at);
-		memcpy(out, window->data + at, now * sizeof(*out));
-		out += now;
-		first += now;
-		n -= now;
-	}
-	eval->windows += node->n_leaves;
-	eval->rows += node->n_rows;
-	return 0;
+	return node_eval_units(node, eval, first, n, out, blend);
 }
 
 static size_t merge_facts_size(const struct node *node)

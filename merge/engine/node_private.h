@@ -20,4 +20,17 @@ int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
 		   node_fetch_fn *fetch, struct eval *eval, uint64_t first,
 		   size_t n, float *out);
 
+/* Elements [first, first + n) of a node, tile by tile; n may be more than a
+ * tile. What `eval` leaves to further nodes stays as it is. */
+int node_eval_range(const struct node *node, const struct eval *eval,
+		    uint64_t first, size_t n, float *out);
+
+/* Elements of one unit of a node, with `eval` behind its own row window. */
+typedef int node_unit_fn(const struct node *node, const struct eval *eval,
+			 uint64_t first, uint64_t n, float *out);
+
+/* eval of a node that is computed by whole units, through its row window. */
+int node_eval_units(const struct node *node, struct eval *eval, uint64_t first,
+		    size_t n, float *out, node_unit_fn *compute);
+
 #endif

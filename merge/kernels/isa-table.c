@@ -1,6 +1,7 @@
 #include "merge/kernels/isa.h"
 
 #include "merge/kernels/convert.h"
+#include "merge/kernels/product.h"
 #include "merge/methods/method.h"
 
 #define METHOD(name) extern const struct method ISA_NAME(method_##name);
@@ -35,5 +36,7 @@ const struct isa ISA_NAME(isa) = {
 			[DTYPE_F32] = store_f32,
 			[DTYPE_F64] = store_f64,
 		},
+	.product = ISA_NAME(product),
+	.add_scaled = ISA_NAME(add_scaled),
 	.methods = methods,
 };

@@ -21,6 +21,7 @@
 #define TILE 4096 /* elements: the unit of evaluation, aligned to itself */
 
 struct method;
+struct product;
 
 struct isa {
 	const char *name; /* "base", "avx2", "avx512" */
@@ -33,6 +34,11 @@ struct isa {
 	 */
 	void (*load[DTYPE_COUNT])(float *out, const void *in, size_t n);
 	void (*store[DTYPE_COUNT])(void *out, const float *in, size_t n);
+
+	/* See product.h. */
+	void (*product)(float *out, const struct product *product);
+	void (*add_scaled)(float *restrict out, const float *restrict x,
+			   float scale, size_t n);
 
 	const struct method *const
 		*methods; /* NULL-ended, order of methods.def */
