@@ -8,6 +8,7 @@
 
 #include "merge/source/file.h"
 #include "merge/source/folder.h"
+#include "merge/source/overlay.h"
 #include "merge/source/source.h"
 
 #define MAX_DEPTH 16
@@ -65,6 +66,24 @@ static bool is_noise(const char *name)
 	       ends_in(name, endings, ARRAY_SIZE(endings));
 }
 
+/* Takes ownership of the companion's file, on failure too. */
+static int add_companion(struct listing *listing, struct companion companion,
+			 const char *relative)
+{
+	companion.path = strdup(relative);
+	struct companion *items =
+		reallocarray(listing->items, listing->n + 1, sizeof(*items));
+	if (items)
+		listing->items = items;
+	if (!items || !companion.path) {
+		file_close(companion.file);
+		free(companion.path);
+		return error_set(listing->err, -ENOMEM, "out of memory");
+	}
+	items[listing->n++] = companion;
+	return 0;
+}
+
 static int add_file(struct listing *listing, const char *relative)
 {
 	if (listing->n == MAX_FILES)
@@ -82,18 +101,7 @@ static int add_file(struct listing *listing, const char *relative)
 			  r == -ENOENT ? relative : why.text);
 		return 0;
 	}
-	companion.path = strdup(relative);
-	struct companion *items =
-		reallocarray(listing->items, listing->n + 1, sizeof(*items));
-	if (items)
-		listing->items = items;
-	if (!items || !companion.path) {
-		file_close(companion.file);
-		free(companion.path);
-		return error_set(listing->err, -ENOMEM, "out of memory");
-	}
-	items[listing->n++] = companion;
-	return 0;
+	return add_companion(listing, companion, relative);
 }
 
 static int list_folder(struct listing *listing, const char *relative,
@@ -145,14 +153,74 @@ static int compare_companions(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
+/* Whether an adapter of the source has a say in it. */
+static bool has_overlay(const struct source *source)
+{
+	for (; source; source = source->donor) {
+		if (source->overlay)
+			return true;
+	}
+	return false;
+}
+
+static bool is_listed(const struct listing *listing, const char *relative)
+{
+	for (size_t i = 0; i < listing->n; i++) {
+		if (strcmp(listing->items[i].path, relative) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int add_found(struct listing *listing, const struct source *source,
+		     const char *relative)
+{
+	struct companion companion = {0};
+	if (is_listed(listing, relative))
+		return 0;
+	int r = source_find_file(source, relative, &companion.file,
+				 listing->err);
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r : add_companion(listing, companion, relative);
+}
+
+/* Tokenizer files are the adapter's where it has them. */
+static int lay_over(struct listing *listing, const struct source *source)
+{
+	size_t n = 0, n_listed = listing->n;
+	int r = 0;
+
+	listing->n = 0;
+	for (size_t i = 0; i < n_listed; i++) {
+		struct companion item = listing->items[i];
+		if (r == 0 && overlay_is_tokenizer(item.path)) {
+			file_close(TAKE(item.file));
+			r = source_find_file(source, item.path, &item.file,
+					     listing->err);
+		}
+		if (item.file)
+			listing->items[n++] = item;
+		else
+			free(item.path);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	listing->n = n;
+	for (size_t i = 0; r == 0 && overlay_files[i]; i++)
+		r = add_found(listing, source, overlay_files[i]);
+	return r;
+}
+
 int source_companions(const struct source *source, struct companion **ret,
 		      size_t *ret_n, struct notes *notes, struct error *err)
 {
-	while (source->donor)
-		source = source->donor;
+	const struct source *root = source;
+	while (root->donor)
+		root = root->donor;
 
 	struct folder folder = {0};
-	int r = folder_init(&folder, source->directory, err);
+	int r = folder_init(&folder, root->directory, err);
 	if (r < 0)
 		return r;
 
@@ -162,6 +230,8 @@ int source_companions(const struct source *source, struct companion **ret,
 		.err = err,
 	};
 	r = list_folder(&listing, "", 0);
+	if (r == 0 && has_overlay(source))
+		r = lay_over(&listing, source);
 	folder_done(&folder);
 	if (r < 0) {
 		companions_free(listing.items, listing.n);

@@ -9,6 +9,7 @@
 #include "merge/source/file.h"
 #include "merge/source/folder.h"
 #include "merge/source/index.h"
+#include "merge/source/overlay.h"
 #include "merge/source/safetensors.h"
 #include "util/json.h"
 #include "util/range.h"
@@ -272,37 +273,14 @@ static int check_layers(const struct source *source, const char *path,
 	return 0;
 }
 
-/* A folder without config.json: perhaps an adapter? */
-static int no_config(const struct folder *folder, struct error *err)
-{
-	AUTO(file) file = NULL;
-	AUTO(cJSON) adapter = NULL;
-	if (folder_open(folder, "adapter_config.json", &file, NULL) < 0)
-		return error_set(
-			err, -ENOENT,
-			"%s: no config.json in it, so it is not a model",
-			folder->path);
-
-	const cJSON *base = NULL;
-	char text[65536];
-	size_t size = min_u64(file->size, sizeof(text));
-	if (file_read(file, 0, size, text) == 0 &&
-	    json_parse(text, size, file->path, &adapter, NULL) == 0)
-		base = json_at(adapter, "base_model_name_or_path");
-	return error_set(err, -EINVAL,
-			 "%s is a LoRA adapter%s%s; adapters as inputs are not "
-			 "built yet",
-			 folder->path, cJSON_IsString(base) ? " of " : "",
-			 cJSON_IsString(base) ? base->valuestring : "");
-}
-
 static int open_config(struct source *source, const struct folder *folder,
-		       struct error *err)
+		       const char *name, const char *what, struct error *err)
 {
 	AUTO(file) file = NULL;
-	int r = folder_open(folder, "config.json", &file, err);
+	int r = folder_open(folder, name, &file, err);
 	if (r == -ENOENT)
-		return no_config(folder, err);
+		return error_set(err, r, "%s: no %s in it, so it is not %s",
+				 folder->path, name, what);
 	if (r == 0)
 		r = check_pointer(file, err);
 	if (r < 0)
@@ -320,8 +298,41 @@ static int open_config(struct source *source, const struct folder *folder,
 	return check_layers(source, file->path, err);
 }
 
-int source_open(const char *directory, const char *label, struct source **ret,
-		struct error *err)
+static int open_model(struct source *source, const struct folder *folder,
+		      struct error *err)
+{
+	int r = open_config(source, folder, "config.json", "a model", err);
+
+	return r < 0 ? r : open_weights(source, folder, err);
+}
+
+static int open_adapter(struct source *source, const struct folder *folder,
+			struct error *err)
+{
+	static const char name[] = "adapter_model.safetensors";
+	AUTO(file) file = NULL;
+
+	int r = open_config(source, folder, "adapter_config.json",
+			    "an adapter", err);
+	if (r < 0)
+		return r;
+	if (folder_open(folder, name, &file, NULL) == 0) {
+		r = add_shard(source, folder, name, err);
+		return r < 0 ? r : sort_tensors(source, err);
+	}
+	if (folder_open(folder, "adapter_model.bin", &file, NULL) == 0)
+		return error_set(err, -EINVAL,
+				 "%s: PyTorch pickles are not supported yet; "
+				 "convert it to safetensors",
+				 file->path);
+	return error_set(err, -ENOENT, "%s: no %s in it", folder->path, name);
+}
+
+typedef int open_fn(struct source *source, const struct folder *folder,
+		    struct error *err);
+
+static int open_as(open_fn *open, const char *directory, const char *label,
+		   struct source **ret, struct error *err)
 {
 	AUTO(source) source = calloc(1, sizeof(*source));
 	if (!source)
@@ -334,14 +345,50 @@ int source_open(const char *directory, const char *label, struct source **ret,
 	struct folder folder = {0};
 	int r = folder_init(&folder, directory, err);
 	if (r == 0)
-		r = open_config(source, &folder, err);
-	if (r == 0)
-		r = open_weights(source, &folder, err);
+		r = open(source, &folder, err);
 	folder_done(&folder);
 	if (r < 0)
 		return r;
 	*ret = TAKE(source);
 	return 0;
+}
+
+int source_open(const char *directory, const char *label, struct source **ret,
+		struct error *err)
+{
+	return open_as(open_model, directory, label, ret, err);
+}
+
+int source_open_adapter(const char *directory, const char *label,
+			struct source **ret, struct error *err)
+{
+	return open_as(open_adapter, directory, label, ret, err);
+}
+
+int source_adapter_base(const char *directory, char **ret, struct error *err)
+{
+	struct folder folder = {0};
+	AUTO(file) model = NULL;
+	AUTO(file) file = NULL;
+	AUTO_FREE char *text = NULL;
+	AUTO(cJSON) config = NULL;
+
+	*ret = NULL;
+	int r = folder_init(&folder, directory, err);
+	if (r == 0 && folder_open(&folder, "config.json", &model, NULL) < 0)
+		r = folder_open(&folder, "adapter_config.json", &file, NULL);
+	folder_done(&folder);
+	if (r < 0 || !file)
+		return r == -ENOMEM ? r : 0;
+
+	r = file_load(file, 16 << 20, &text, err);
+	if (r == 0)
+		r = json_parse(text, file->size, file->path, &config, err);
+	if (r < 0)
+		return r;
+	const cJSON *base = json_at(config, "base_model_name_or_path");
+	*ret = strdup(cJSON_IsString(base) ? base->valuestring : "");
+	return *ret ? 0 : no_memory(err);
 }
 
 int source_open_files(const char *directory, const char *label,
@@ -364,6 +411,17 @@ int source_find_file(const struct source *source, const char *relative,
 	struct folder folder = {0};
 	AUTO(file) file = NULL;
 
+	for (; source->donor; source = source->donor) {
+		if (!source->overlay)
+			continue;
+		enum overlay_place place =
+			overlay_find(source->overlay, relative);
+		if (place == OVERLAY_ADAPTER)
+			return source_find_file(source->overlay, relative, ret,
+						err);
+		if (place == OVERLAY_NOWHERE)
+			return -ENOENT;
+	}
 	int r = folder_init(&folder, source->directory, err);
 	if (r == 0)
 		r = folder_open(&folder, relative, &file, err);

@@ -45,6 +45,11 @@ struct source {
 	 * directory is only a name.
 	 */
 	const struct source *donor;
+	/*
+	 * Of a model with an adapter: the adapter, borrowed, whose tokenizer and
+	 * chat template are the model's where it has them.
+	 */
+	const struct source *overlay;
 };
 
 /*
@@ -57,6 +62,20 @@ int source_open(const char *directory, const char *label, struct source **ret,
 		struct error *err);
 void source_close(struct source *source);
 DEFINE_AUTO(source, source_close);
+
+/*
+ * Opens the adapter in `directory` as a source: its tensors are those of
+ * adapter_model.safetensors, its config is adapter_config.json.
+ */
+int source_open_adapter(const char *directory, const char *label,
+			struct source **ret, struct error *err);
+
+/*
+ * Is the directory an adapter and not a model? Then *ret is what it names as
+ * its base, malloc'ed, "" if nothing; else NULL. Errors: -ENOMEM, a file that
+ * cannot be read.
+ */
+int source_adapter_base(const char *directory, char **ret, struct error *err);
 
 /* By exact name; NULL if there is none such. */
 const struct tensor *source_find(const struct source *source, const char *name);

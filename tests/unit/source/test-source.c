@@ -133,7 +133,32 @@ static void test_folders(void)
 	try_open("adapter", "no config.json");
 	put_text("adapter/adapter_config.json",
 		 "{\"base_model_name_or_path\": \"org/base\"}");
-	try_open("adapter", "LoRA adapter of org/base");
+	try_open("adapter", "no config.json");
+}
+
+/* What an adapter is, and what it lacks. */
+static void test_adapter(void)
+{
+	AUTO_FREE char *path = NULL, *base = NULL, *none = NULL;
+	struct source *source = NULL;
+	struct error err = {0};
+
+	path = at("adapter");
+	CHECK(source_adapter_base(path, &base, NULL) == 0);
+	CHECK(strcmp(base, "org/base") == 0);
+	CHECK(source_open_adapter(path, "a", &source, &err) == -ENOENT);
+	CHECK(strstr(err.text, "no adapter_model.safetensors"));
+	put_text("adapter/adapter_model.bin", "");
+	CHECK(source_open_adapter(path, "a", &source, &err) == -EINVAL);
+	CHECK(strstr(err.text, "pickles"));
+	put_tensor("adapter/adapter_model.safetensors", "x");
+	CHECK(source_open_adapter(path, "a", &source, &err) == 0);
+	CHECK(source_find(source, "x"));
+	source_close(source);
+
+	put_text("adapter/config.json", "{}");
+	CHECK(source_adapter_base(path, &none, NULL) == 0);
+	CHECK(!none);
 }
 
 static void put_index(const char *text)
@@ -318,6 +343,7 @@ int main(void)
 
 	CHECK(mkdtemp(root));
 	test_folders();
+	test_adapter();
 	test_shards();
 	test_hub();
 	test_companions();
