@@ -5,8 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "merge/engine/adapted.h"
 #include "merge/engine/node_set.h"
+#include "merge/engine/plan.h"
 #include "merge/engine/shelf.h"
+#include "merge/engine/spelling.h"
 #include "merge/engine/stages.h"
 #include "merge/recipe/recipe.h"
 #include "merge/source/locate.h"
@@ -33,43 +36,179 @@ static int add_ref(void *arg, const struct model_ref *ref)
 	return 0;
 }
 
-static int open_model(const struct recipe *recipe, const struct stages *stages,
-		      struct shelf *shelf, struct model *model,
-		      struct error *err)
+/* What models are opened with. */
+struct opening {
+	const struct recipe *recipe;
+	const struct stages *stages;
+	const struct plan_options *options;
+	struct shelf *shelf;
+	struct notes *notes;
+	const char *folder; /* of the recipe */
+	struct error *err;
+};
+
+static int no_memory(const struct opening *opening)
+{
+	return error_set(opening->err, -ENOMEM, "out of memory");
+}
+
+/* An adapter that stands alone: what it was trained on, if that is here. */
+static int find_base(const struct opening *opening, const char *adapter,
+		     const char *wanted, char **ret)
+{
+	if (*wanted &&
+	    locate_model(wanted, NULL, opening->folder, ret, NULL) == 0)
+		return 0;
+	return error_set(opening->err, -EINVAL,
+			 "%s is a LoRA adapter%s%s, not a model; write "
+			 "model: %s+%s",
+			 adapter, *wanted ? " of " : "", wanted,
+			 *wanted ? wanted : "BASE", adapter);
+}
+
+/* The directory of a model; *ret_adapter is that of an adapter which the recipe
+ * names in place of its base, or NULL. */
+static int find_model(const struct opening *opening,
+		      const struct model_ref *ref, char **ret,
+		      char **ret_adapter)
+{
+	AUTO_FREE char *directory = NULL;
+	AUTO_FREE char *wanted = NULL;
+	int r = locate_model(ref->path, ref->revision, opening->folder,
+			     &directory, opening->err);
+	if (r == -ENOENT)
+		stages_suggest(opening->stages, ref, opening->err);
+	if (r == 0)
+		r = source_adapter_base(directory, &wanted, opening->err);
+	if (r < 0)
+		return r;
+	if (wanted && ref->lora)
+		return error_set(opening->err, -EINVAL,
+				 "%s is a LoRA adapter, not a model, so no "
+				 "other can be added to it",
+				 ref->path);
+	if (wanted) {
+		r = find_base(opening, ref->path, wanted, ret);
+		if (r < 0)
+			return r;
+		*ret_adapter = TAKE(directory);
+		return notes_add(opening->notes,
+				 "%s is a LoRA adapter: taken as %s+%s",
+				 ref->path, wanted, ref->path);
+	}
+	*ret = TAKE(directory);
+	return 0;
+}
+
+static int check_quantised(const struct source *source, struct error *err)
+{
+	const char *sign = source_quantised(source);
+	if (!sign)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "model %s is quantised (%s), which is not supported "
+			 "yet; use its unquantised weights",
+			 source->label, sign);
+}
+
+static int base_node(const struct model *model, size_t i,
+		     struct node_set *nodes, struct node **ret)
+{
+	if (!model->stage)
+		return node_set_stored(nodes, &model->source->tensors[i], ret);
+
+	*ret = stage_node(model->stage, i);
+	return 0;
+}
+
+/* Puts an adapter on the model that is open. */
+static int adapt_model(const struct opening *opening, struct model *model,
+		       const char *directory, const char *label)
+{
+	const struct source *base = model->source;
+	struct source *adapter = NULL;
+	AUTO_FREE struct node **nodes =
+		calloc(base->n_tensors + 1, sizeof(*nodes));
+	if (!nodes)
+		return no_memory(opening);
+	for (size_t i = 0; i < base->n_tensors; i++) {
+		if (base_node(model, i, &opening->shelf->nodes, &nodes[i]) < 0)
+			return no_memory(opening);
+	}
+
+	int r = shelf_open_adapter(opening->shelf, directory, label, &adapter,
+				   opening->err);
+	if (r < 0)
+		return r;
+	struct adapted_terms terms = {
+		.base = base,
+		.nodes = nodes,
+		.adapter = adapter,
+		.dtype = opening->options->lora_dtype,
+	};
+	r = shelf_adapt(opening->shelf, &terms, &model->adapted, opening->err);
+	if (r < 0)
+		return r;
+	model->source = adapted_source(model->adapted);
+	const struct notes *notes = adapted_notes(model->adapted);
+	for (size_t i = 0; r == 0 && i < notes->n_lines; i++)
+		r = notes_add(opening->notes, "%s: %s", model->source->label,
+			      notes->lines[i]);
+	return r < 0 ? no_memory(opening) : 0;
+}
+
+static int open_base(const struct opening *opening, struct model *model,
+		     char **ret_adapter)
 {
 	const struct model_ref *ref = model->ref;
-	model->stage = stages_find(stages, ref);
-	if (ref->lora)
-		return error_set(err, -EINVAL,
-				 "%s:%u: LoRA adapters as inputs ('%s+%s') are "
-				 "not built yet",
-				 recipe->path, ref->line, ref->path, ref->lora);
-
+	AUTO_FREE char *directory = NULL;
+	struct source *source = NULL;
+	model->stage = stages_find(opening->stages, ref);
 	if (model->stage) {
 		model->source = stage_source(model->stage);
 		return 0;
 	}
 
-	AUTO_FREE char *folder = recipe_folder(recipe);
-	AUTO_FREE char *directory = NULL;
-	struct source *source = NULL;
-	int r = locate_model(ref->path, ref->revision, folder, &directory, err);
-	if (r == -ENOENT)
-		stages_suggest(stages, ref, err);
+	int r = find_model(opening, ref, &directory, ret_adapter);
 	if (r == 0)
-		r = shelf_open(shelf, directory, ref->path, &source, err);
-	if (r < 0)
-		return error_prefix(err, r, "%s:%u", recipe->path, ref->line);
-
+		r = shelf_open(opening->shelf, directory, ref->path, &source,
+			       opening->err);
 	model->source = source;
-	const char *sign = source_quantised(model->source);
-	if (sign)
-		return error_set(
-			err, -EINVAL,
-			"%s:%u: model %s is quantised (%s), which is not "
-			"supported yet; use its unquantised weights",
-			recipe->path, ref->line, ref->path, sign);
-	return 0;
+	return r < 0 ? r : check_quantised(source, opening->err);
+}
+
+static int open_parts(const struct opening *opening, struct model *model)
+{
+	const struct model_ref *ref = model->ref;
+	AUTO_FREE char *adapter = NULL;
+	int r = open_base(opening, model, &adapter);
+	if (r == 0 && ref->lora)
+		r = locate_model(ref->lora, ref->lora_revision, opening->folder,
+				 &adapter, opening->err);
+	if (r < 0 || !adapter)
+		return r;
+	return adapt_model(opening, model, adapter,
+			   ref->lora ? ref->lora : ref->path);
+}
+
+static int open_model(const struct opening *opening, struct model *model)
+{
+	int r = open_parts(opening, model);
+
+	return r < 0 ? error_prefix(opening->err, r, "%s:%u",
+				    opening->recipe->path, model->ref->line)
+		     : 0;
+}
+
+static int open_all(struct opening *opening, struct models *models)
+{
+	AUTO_FREE char *folder = recipe_folder(opening->recipe);
+	int r = 0;
+
+	opening->folder = folder;
+	for (size_t i = 0; r == 0 && i < models->n; i++)
+		r = open_model(opening, &models->items[i]);
+	return r;
 }
 
 /* The architecture that a model claims, or NULL. */
@@ -104,69 +243,6 @@ static int check_architectures(const struct recipe *recipe,
 	return 0;
 }
 
-struct spelling {
-	char *canonical;  /* owned */
-	const char *name; /* the donor's */
-};
-
-/* The donor's names by canonical spelling; those that clash are left out. */
-struct spellings {
-	struct spelling *items;
-	size_t n;
-};
-
-static int compare_spellings(const void *a, const void *b)
-{
-	const struct spelling *x = a, *y = b;
-
-	return strcmp(x->canonical, y->canonical);
-}
-
-static int spellings_init(struct spellings *spellings,
-			  const struct source *donor)
-{
-	spellings->items =
-		calloc(donor->n_tensors + 1, sizeof(*spellings->items));
-	if (!spellings->items)
-		return -ENOMEM;
-	for (size_t i = 0; i < donor->n_tensors; i++) {
-		struct spelling *spelling = &spellings->items[i];
-		spelling->name = donor->tensors[i].name;
-		spelling->canonical = arch_canonical(spelling->name);
-		if (!spelling->canonical)
-			return -ENOMEM;
-		spellings->n++;
-	}
-	qsort(spellings->items, spellings->n, sizeof(*spellings->items),
-	      compare_spellings);
-	return 0;
-}
-
-static void spellings_done(struct spellings *spellings)
-{
-	for (size_t i = 0; i < spellings->n; i++)
-		free(spellings->items[i].canonical);
-	free(spellings->items);
-}
-
-/* The one donor's name of this canonical spelling, or NULL. */
-static const char *spelled(const struct spellings *spellings, char *canonical)
-{
-	struct spelling key = {.canonical = canonical};
-	const struct spelling *found =
-		bsearch(&key, spellings->items, spellings->n, sizeof(key),
-			compare_spellings);
-	if (!found)
-		return NULL;
-
-	const struct spelling *end = spellings->items + spellings->n;
-	if ((found > spellings->items &&
-	     compare_spellings(found - 1, &key) == 0) ||
-	    (found + 1 < end && compare_spellings(found + 1, &key) == 0))
-		return NULL;
-	return found->name;
-}
-
 /*
  * A name as the donor spells it: as it is if the donor has it; else the donor's
  * tensor of the same canonical spelling, be it in another layer (the donor may
@@ -181,7 +257,7 @@ static char *donor_name(const struct spellings *spellings,
 	AUTO_FREE char *canonical = arch_canonical(name);
 	if (!canonical)
 		return NULL;
-	const char *found = spelled(spellings, canonical);
+	const char *found = spellings_find(spellings, canonical);
 	if (found)
 		return strdup(found);
 
@@ -194,7 +270,7 @@ static char *donor_name(const struct spellings *spellings,
 	AUTO_FREE char *first_canonical = first ? arch_canonical(first) : NULL;
 	if (!first_canonical)
 		return NULL;
-	found = spelled(spellings, first_canonical);
+	found = spellings_find(spellings, first_canonical);
 	return found ? arch_renumber(found, layer) : strdup(name);
 }
 
@@ -208,10 +284,10 @@ static int compare_names(const void *a, const void *b)
 static int tensor_node(const struct model *model, size_t i,
 		       struct node_set *nodes, struct node **ret)
 {
-	if (!model->stage)
-		return node_set_stored(nodes, &model->source->tensors[i], ret);
+	if (!model->adapted)
+		return base_node(model, i, nodes, ret);
 
-	*ret = stage_node(model->stage, i);
+	*ret = adapted_node(model->adapted, i);
 	return 0;
 }
 
@@ -271,16 +347,24 @@ static int name_all(struct models *models, struct node_set *nodes,
 }
 
 int models_open(const struct recipe *recipe, const struct stages *stages,
-		bool allow_crimes, struct shelf *shelf, struct models *ret,
-		struct error *err)
+		const struct plan_options *options, struct shelf *shelf,
+		struct notes *notes, struct models *ret, struct error *err)
 {
 	struct models models = {0};
+	struct opening opening = {
+		.recipe = recipe,
+		.stages = stages,
+		.options = options,
+		.shelf = shelf,
+		.notes = notes,
+		.err = err,
+	};
 	int r = recipe_each_model(recipe, add_ref, &models);
 	if (r < 0)
 		error_set(err, r, "out of memory");
-	for (size_t i = 0; r == 0 && i < models.n; i++)
-		r = open_model(recipe, stages, shelf, &models.items[i], err);
-	if (r == 0 && !allow_crimes)
+	if (r == 0)
+		r = open_all(&opening, &models);
+	if (r == 0 && !options->allow_crimes)
 		r = check_architectures(recipe, &models, err);
 	if (r == 0)
 		r = name_all(&models, &shelf->nodes, err);

@@ -11,8 +11,11 @@
 #include "merge/arch/arch.h"
 #include "util/error.h"
 
+struct adapted;
+struct dtype;
 struct model_ref;
 struct node;
+struct plan_options;
 struct recipe;
 struct shelf;
 struct source;
@@ -30,7 +33,8 @@ struct model {
 	const struct model_ref *ref; /* borrowed from the recipe */
 	const struct source *source; /* borrowed from the shelf or the stage */
 	const struct stage *stage;   /* that the model is, or NULL; borrowed */
-	struct named_tensor *names;  /* (n_names,) sorted by name */
+	const struct adapted *adapted; /* or its base, if it has an adapter */
+	struct named_tensor *names;    /* (n_names,) sorted by name */
 	size_t n_names;
 };
 
@@ -45,11 +49,12 @@ struct models {
  * Opens every model that the recipe names, once each. Errors: not found, not
  * readable, quantised, of another architecture than the donor (unless
  * allow_crimes), a feature that is not built yet. Nodes are added to the
- * shelf's. A model of a stage's name is that stage, which is planned already.
+ * shelf's, remarks to notes. A model of a stage's name is that stage, which is
+ * planned already.
  */
 int models_open(const struct recipe *recipe, const struct stages *stages,
-		bool allow_crimes, struct shelf *shelf, struct models *ret,
-		struct error *err);
+		const struct plan_options *options, struct shelf *shelf,
+		struct notes *notes, struct models *ret, struct error *err);
 void models_done(struct models *models);
 
 /* The model of a reference that the recipe holds. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/engine/adapted.h"
 #include "merge/engine/node.h"
 #include "merge/engine/planner.h"
 #include "merge/engine/shelf.h"
@@ -310,16 +311,22 @@ static int add_source(struct plan *plan, const struct source *source)
 	return 0;
 }
 
-/* The model's directory, or all that its stage stands on. */
+/* The model's directory, or all that its stage stands on; its adapter's. */
 static int add_sources(struct plan *plan, const struct model *model)
 {
-	if (!model->stage)
-		return add_source(plan, model->source);
-
-	const struct plan *below = stage_plan(model->stage);
+	const struct adapted_terms *terms =
+		model->adapted ? adapted_terms(model->adapted) : NULL;
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < below->n_sources; i++)
-		r = add_source(plan, below->sources[i]);
+
+	if (model->stage) {
+		const struct plan *below = stage_plan(model->stage);
+		for (size_t i = 0; r == 0 && i < below->n_sources; i++)
+			r = add_source(plan, below->sources[i]);
+	} else {
+		r = add_source(plan, terms ? terms->base : model->source);
+	}
+	if (r == 0 && terms)
+		r = add_source(plan, terms->adapter);
 	return r;
 }
 
@@ -359,9 +366,9 @@ static int plan_all(struct planner *planner)
 	const struct recipe *recipe = planner->recipe;
 	int r = refuse_unbuilt(recipe, planner->err);
 	if (r == 0)
-		r = models_open(
-			recipe, planner->stages, planner->options->allow_crimes,
-			planner->plan->shelf, &planner->models, planner->err);
+		r = models_open(recipe, planner->stages, planner->options,
+				planner->plan->shelf, &planner->plan->notes,
+				&planner->models, planner->err);
 	if (r < 0)
 		return r;
 

@@ -76,6 +76,7 @@ struct plan {
 	/* That the recipe wants the donor to be (override_architecture), or
 	 * NULL; borrowed */
 	const char *architecture;
+	uint64_t vocab_size; /* of config.json; 0: as the donor says */
 	int tied; /* tie_word_embeddings: -1 as the donor says, 0, 1 */
 	struct notes notes; /* what a person should know */
 };
@@ -85,6 +86,9 @@ struct plan_options {
 	bool offline;	   /* never use the network */
 	bool fuse;	   /* keep float32 between stages */
 	uint64_t seed;	   /* of the random methods */
+	/* That bases of adapters are rounded to, and results with them; NULL:
+	 * each tensor keeps its own */
+	const struct dtype *lora_dtype;
 	/* To share with other plans, which it must outlive; NULL: its own */
 	struct shelf *shelf;
 };

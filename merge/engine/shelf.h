@@ -15,6 +15,9 @@
 #include "util/error.h"
 #include "util/macros.h"
 
+struct adapted;
+struct adapted_terms;
+struct factors;
 struct source;
 
 /* What a thread needs to evaluate a node, see node.h. */
@@ -28,6 +31,11 @@ struct node_room {
 struct shelf {
 	struct source **sources; /* (n_sources,) in the order of opening */
 	size_t n_sources;
+	struct source **adapters; /* (n_adapters,) likewise */
+	size_t n_adapters;
+	struct adapted **adapted; /* (n_adapted,) models with adapters */
+	size_t n_adapted;
+	struct factors *factors; /* of all adapters */
 	struct node_set nodes;
 	struct node_room room;
 	unsigned depth; /* the most stages that stand on each other */
@@ -41,6 +49,14 @@ DEFINE_AUTO(shelf, shelf_free);
  * the shelf's. Errors are those of source_open(). */
 int shelf_open(struct shelf *shelf, const char *directory, const char *label,
 	       struct source **ret, struct error *err);
+
+/* The same for the adapter in a directory, and for a base with an adapter, of
+ * which set and factors are the shelf's. */
+int shelf_open_adapter(struct shelf *shelf, const char *directory,
+		       const char *label, struct source **ret,
+		       struct error *err);
+int shelf_adapt(struct shelf *shelf, const struct adapted_terms *terms,
+		const struct adapted **ret, struct error *err);
 
 /* A thread will evaluate this node. */
 void shelf_make_room(struct shelf *shelf, const struct node *node);

@@ -1,6 +1,7 @@
 #include "merge/output/config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,22 @@ static int edit_tie(struct config_edit *edit, int tied)
 	return r;
 }
 
+static int edit_vocabulary(struct config_edit *edit, uint64_t size)
+{
+	static const char key[] = "vocab_size";
+	char value[32];
+	if (size == 0)
+		return 0;
+
+	snprintf(value, sizeof(value), "%" PRIu64, size);
+	const cJSON *text = config_object(edit->config, "text_config");
+	bool deep = text && config_member(text, key);
+	int r = deep ? config_set(edit, "text_config", key, value) : 0;
+	if (r == 0 && (!deep || config_member(edit->config, key)))
+		r = config_set(edit, "", key, value);
+	return r;
+}
+
 static int edit_architecture(struct config_edit *edit, const char *name)
 {
 	if (!name)
@@ -142,6 +159,8 @@ static int edit_all(struct config_edit *edit)
 		r = config_edit_layers(edit, &plan->depths[i]);
 	if (r == 0)
 		r = edit_architecture(edit, plan->architecture);
+	if (r == 0)
+		r = edit_vocabulary(edit, plan->vocab_size);
 	return r < 0 ? r : edit_tie(edit, plan->tied);
 }
 

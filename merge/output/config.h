@@ -17,6 +17,7 @@ struct plan;
  *            each layer (taken from the model that gave the layer), lists of
  *            layers, the number of leading dense layers. What these cannot say
  *            is added to plan->notes.
+ *   vocab    vocab_size when plan->vocab_size is not 0.
  *   tie      tie_word_embeddings when plan->tied is not -1.
  * *ret is malloc'ed.
  */

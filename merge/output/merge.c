@@ -12,9 +12,12 @@
 #include "cache/directory.h"
 #include "cache/disk.h"
 #include "merge/engine/engine.h"
+#include "merge/engine/factor.h"
 #include "merge/engine/plan.h"
+#include "merge/engine/shelf.h"
 #include "merge/output/image.h"
 #include "merge/recipe/recipe.h"
+#include "merge/tensor/dtype.h"
 #include "util/pool.h"
 #include "util/range.h"
 
@@ -44,6 +47,19 @@ static char *recipe_title(const char *path)
 						: strlen(name));
 }
 
+static int find_dtype(const char *name, const struct dtype **ret,
+		      struct error *err)
+{
+	if (!name)
+		return 0;
+	*ret = dtype_find_torch(name);
+	return *ret ? 0
+		    : error_set(err, -EINVAL,
+				"--lora-merge-dtype '%s': should be float32, "
+				"bfloat16, float16 or float64",
+				name);
+}
+
 int merge_open(const struct merge_options *options, struct merge **ret,
 	       struct error *err)
 {
@@ -70,6 +86,10 @@ int merge_open(const struct merge_options *options, struct merge **ret,
 		.fuse = options->fuse,
 		.seed = options->seed,
 	};
+	r = find_dtype(options->lora_merge_dtype, &plan_options.lora_dtype,
+		       err);
+	if (r < 0)
+		return r;
 	r = plan_new(merge->recipe_file, &plan_options, &merge->plan, err);
 	if (r < 0)
 		return r;
@@ -115,6 +135,17 @@ static int open_disk(struct merge *merge, struct error *err)
 	return 0;
 }
 
+/* Matrices of adapters may take a quarter of the memory. */
+static uint64_t limit_factors(const struct merge *merge)
+{
+	struct factors *factors = merge->plan->shelf->factors;
+	uint64_t size =
+		min_u64(factors_size(factors), merge->options.memory / 4);
+
+	factors_limit(factors, size);
+	return size;
+}
+
 /* One core in four may help to store, at low priority. */
 static unsigned storing_threads(const struct merge *merge)
 {
@@ -137,6 +168,7 @@ static uint64_t memory_for_blocks(const struct merge *merge)
 		taken += CODEC_SIZE * (storing + BLOCK_LOADING);
 	}
 	taken += engine_thread_size(merge->plan) * (threads + storing);
+	taken += limit_factors(merge);
 	taken -= min_u64(taken, FREE_MEMORY);
 	/* However much that is, blocks have to go through. */
 	return merge->options.memory -

@@ -22,7 +22,8 @@ struct merge_options {
 	const char *recipe; /* path */
 	bool lax, allow_crimes, offline, fuse;
 	uint64_t seed;
-	uint64_t shard_size; /* 0: 5 * 10^9 */
+	const char *lora_merge_dtype; /* as in recipes, or NULL */
+	uint64_t shard_size;	      /* 0: 5 * 10^9 */
 	const char *cache;   /* directory, "none", or NULL: the default */
 	uint64_t cache_size; /* bytes on disk; 0: half of the free space */
 	uint64_t cache_free; /* bytes to stay free there; 0: see room.h */

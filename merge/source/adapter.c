@@ -76,8 +76,8 @@ static int check_variants(const struct adapter *adapter, struct error *err)
 /* Starts that change the base, too: the adapter fits only the changed one. */
 static int check_start(const struct adapter *adapter, struct error *err)
 {
-	static const char *const others[] = {"pissa",	"olora", "corda",
-					     "loftq",	"mica",	 "lora_ga",
+	static const char *const others[] = {"pissa", "olora", "corda",
+					     "loftq", "mica",  "lora_ga",
 					     "loraga"};
 	const cJSON *start = member(adapter->config, "init_lora_weights");
 

@@ -40,7 +40,7 @@ struct adapter {
 	const cJSON *config; /* borrowed */
 	struct adapter_rules ranks, alphas;
 	bool rank_stabilised, fan_in_fan_out, dora, ties;
-	struct pattern *targets; /* target_modules if it is a text; owned */
+	struct pattern *targets;  /* target_modules if it is a text; owned */
 	struct adapter_run *runs; /* layer_replication: (n_runs,) owned */
 	size_t n_runs;
 };

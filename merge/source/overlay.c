@@ -27,8 +27,12 @@ const char *const overlay_files[] = {
 
 /* Each of them is a vocabulary. */
 static const char *const vocabularies[] = {
-	"tokenizer.json", "tokenizer.model", "tekken.json",
-	"vocab.json",	  "vocab.txt",	     "spiece.model",
+	"tokenizer.json",
+	"tokenizer.model",
+	"tekken.json",
+	"vocab.json",
+	"vocab.txt",
+	"spiece.model",
 	"sentencepiece.bpe.model",
 };
 

@@ -9,7 +9,7 @@
 #include "util/text.h"
 
 #define MAX_LENGTH 4096
-#define MAX_DEPTH 64   /* of groups in groups */
+#define MAX_DEPTH 64	/* of groups in groups */
 #define MAX_REPEAT 1000 /* of all braces, multiplied */
 
 struct pattern {
@@ -98,8 +98,7 @@ static int translate_brace(struct translation *translation)
 		return refuse(translation, "a brace without a number");
 	if (most < least)
 		most = least;
-	if (most > MAX_REPEAT ||
-	    (translation->repeat *= most + 1) > MAX_REPEAT)
+	if (most > MAX_REPEAT || (translation->repeat *= most + 1) > MAX_REPEAT)
 		return refuse(translation, "a repetition as long as this");
 	text_append(&translation->out, translation->at,
 		    (size_t)(end + 1 - translation->at));

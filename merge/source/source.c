@@ -312,8 +312,8 @@ static int open_adapter(struct source *source, const struct folder *folder,
 	static const char name[] = "adapter_model.safetensors";
 	AUTO(file) file = NULL;
 
-	int r = open_config(source, folder, "adapter_config.json",
-			    "an adapter", err);
+	int r = open_config(source, folder, "adapter_config.json", "an adapter",
+			    err);
 	if (r < 0)
 		return r;
 	if (folder_open(folder, name, &file, NULL) == 0) {

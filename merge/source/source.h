@@ -46,8 +46,8 @@ struct source {
 	 */
 	const struct source *donor;
 	/*
-	 * Of a model with an adapter: the adapter, borrowed, whose tokenizer and
-	 * chat template are the model's where it has them.
+	 * Of a model with an adapter: the adapter, borrowed, whose tokenizer
+	 * and chat template are the model's where it has them.
 	 */
 	const struct source *overlay;
 };
