@@ -219,7 +219,9 @@ int adapt_matrix(struct adapt *adapt, const struct adapt_module *module,
 		r = adapt_factors(adapt, module, transposed, &patch);
 	if (r < 0)
 		return r;
-	entry->rounds_twice = adapt_is_expert(module->name);
+	/* As PEFT does for embeddings and experts, but not with DoRA. */
+	entry->rounds_twice = !lengths && (module->embedding ||
+					   adapt_is_expert(module->name));
 	r = adapt_add(adapt, entry, &patch);
 	return r < 0 ? r : adapt_flush(adapt, entry, lengths, transposed);
 }
