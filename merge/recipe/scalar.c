@@ -1,6 +1,7 @@
 #include "merge/recipe/scalar.h"
 
 #include <ctype.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <string.h>
@@ -193,6 +194,10 @@ static int read_number(const struct form *form, const struct yaml *node,
 				  what, node->text);
 	if (kind != SCALAR_NUMBER)
 		return not_a_number(form, node, what);
+	if (fabs(value) > (double)FLT_MAX)
+		return form_error(form, node->line,
+				  "%s is '%s', which float32 does not hold",
+				  what, node->text);
 	*ret = value;
 	return 0;
 }

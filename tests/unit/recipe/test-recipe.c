@@ -131,6 +131,7 @@ static const struct bad bad_files[] = {
 	{"sce-no-base", 1, "method sce needs a base_model:"},
 	{"select-above-one", 7, "is 1.5; it must lie between 0 and 1"},
 	{"weight-infinite", 5, "must be a finite number"},
+	{"weight-too-large", 5, "which float32 does not hold"},
 };
 
 /* Good form; only the models show what is wrong, or that nothing is. */
