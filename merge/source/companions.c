@@ -237,8 +237,9 @@ int source_companions(const struct source *source, struct companion **ret,
 		companions_free(listing.items, listing.n);
 		return r;
 	}
-	qsort(listing.items, listing.n, sizeof(*listing.items),
-	      compare_companions);
+	if (listing.n > 0)
+		qsort(listing.items, listing.n, sizeof(*listing.items),
+		      compare_companions);
 	*ret = listing.items;
 	*ret_n = listing.n;
 	return 0;
