@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "fs/outline.h"
-#include "merge/engine/outline.h"
 #include "merge/engine/plan.h"
 #include "merge/methods/method.h"
 #include "merge/output/image.h"
@@ -26,7 +25,6 @@ struct group {
 struct groups {
 	struct group *items; /* (n,) in the order they appear; owned */
 	size_t n;
-	struct outline *outline; /* owned */
 };
 
 static struct group *find_group(struct groups *groups,
@@ -54,17 +52,33 @@ static int group_tensors(const struct plan *plan, struct groups *ret)
 		group->n++;
 		group->size += plan->tensors[i].size;
 	}
-	return outline_new(plan, &ret->outline);
+	return 0;
 }
 
-static void print_text(const struct merge *merge, const struct groups *groups,
-		       FILE *out)
+static void print_files(const struct image *image, FILE *out)
+{
+	char size[16];
+	uint32_t n_entries, n_files = 0;
+	const struct image_entry *entries = image_entries(image, &n_entries);
+
+	fputs("\nFiles\n", out);
+	for (uint32_t i = 0; i < n_entries; i++) {
+		if (entries[i].directory)
+			continue;
+		n_files++;
+		fprintf(out, "%10s  %s\n",
+			text_format_size(entries[i].size, size),
+			entries[i].path);
+	}
+	fprintf(out, "%10s  in %" PRIu32 " files\n",
+		text_format_size(image_size(image), size), n_files);
+}
+
+static int print_text(const struct merge *merge, const struct groups *groups,
+		      FILE *out)
 {
 	const struct plan *plan = merge->plan;
 	char size[16];
-	uint32_t n_entries, n_files = 0;
-	const struct image_entry *entries =
-		image_entries(merge->image, &n_entries);
 
 	fprintf(out, "%s: %s of\n", merge->options.recipe,
 		plan->recipe->method->name);
@@ -80,19 +94,10 @@ static void print_text(const struct merge *merge, const struct groups *groups,
 			groups->items[i].how);
 
 	fputs("\nHow they are made\n", out);
-	outline_print(groups->outline, false, out);
-
-	fputs("\nFiles\n", out);
-	for (uint32_t i = 0; i < n_entries; i++) {
-		if (entries[i].directory)
-			continue;
-		n_files++;
-		fprintf(out, "%10s  %s\n",
-			text_format_size(entries[i].size, size),
-			entries[i].path);
-	}
-	fprintf(out, "%10s  in %" PRIu32 " files\n",
-		text_format_size(image_size(merge->image), size), n_files);
+	int r = outline_print_plan(plan, false, out);
+	if (r == 0)
+		print_files(merge->image, out);
+	return r;
 }
 
 /* cJSON's adders report failure only by their result. */
@@ -172,8 +177,7 @@ static bool add_all(cJSON *root, const struct merge *merge,
 	    !cJSON_AddStringToObject(root, "merge_method",
 				     plan->recipe->method->name) ||
 	    !add_models(root, plan) || !add_groups(root, groups) ||
-	    !outline_add(root, groups->outline) ||
-	    !add_files(root, merge->image) ||
+	    !outline_add_plan(root, plan) || !add_files(root, merge->image) ||
 	    !add_number(root, "size", image_size(merge->image)))
 		return false;
 	cJSON *warnings = cJSON_AddArrayToObject(root, "warnings");
@@ -202,8 +206,7 @@ int check_print(const struct merge *merge, bool json, FILE *out)
 	if (r == 0 && json)
 		r = print_json(merge, &groups, out);
 	else if (r == 0)
-		print_text(merge, &groups, out);
-	outline_free(groups.outline);
+		r = print_text(merge, &groups, out);
 	free(groups.items);
 	return r;
 }

@@ -9,12 +9,13 @@
 #include "fs/outline.h"
 #include "merge/engine/describe.h"
 #include "merge/engine/engine.h"
-#include "merge/engine/outline.h"
 #include "merge/engine/plan.h"
 #include "merge/output/image.h"
 #include "merge/output/merge.h"
 #include "merge/tensor/dtype.h"
 #include "util/text.h"
+
+#define MOST_STAGES 64 /* whose formula is told inside of another's */
 
 static int no_memory(struct error *err)
 {
@@ -36,16 +37,13 @@ static int print_json(cJSON *taken, FILE *out, struct error *err)
 int explain_all(const struct merge *merge, bool json, FILE *out,
 		struct error *err)
 {
-	AUTO(outline) outline = NULL;
+	if (!json)
+		return outline_print_plan(merge->plan, true, out) < 0
+			       ? no_memory(err)
+			       : 0;
 
-	if (outline_new(merge->plan, &outline) < 0)
-		return no_memory(err);
-	if (!json) {
-		outline_print(outline, true, out);
-		return 0;
-	}
 	AUTO(cJSON) root = cJSON_CreateObject();
-	if (!root || !outline_add(root, outline))
+	if (!root || !outline_add_plan(root, merge->plan))
 		return no_memory(err);
 	return print_json(TAKE(root), out, err);
 }
@@ -142,7 +140,12 @@ int explain_tensor(const struct merge *merge,
 		   const struct output_tensor *tensor, bool scan, bool json,
 		   FILE *out, struct error *err)
 {
-	struct describing how = {.plan = merge->plan, .tensor = tensor};
+	unsigned n_stages = MOST_STAGES;
+	struct describing how = {
+		.plan = merge->plan,
+		.tensor = tensor,
+		.n_stages = &n_stages,
+	};
 	struct expression_style style = {
 		.formulas = true,
 		.tensor = tensor->name,

@@ -4,6 +4,10 @@
 
 #include "fs/expression.h"
 #include "merge/engine/outline.h"
+#include "merge/engine/plan.h"
+#include "merge/engine/stages.h"
+#include "merge/methods/method.h"
+#include "merge/recipe/recipe.h"
 #include "merge/tensor/dtype.h"
 #include "util/text.h"
 
@@ -47,10 +51,29 @@ static void print_group(const struct outline_group *group, bool formulas,
 	expression_print(group->expression, &style, 4, out);
 }
 
-void outline_print(const struct outline *outline, bool formulas, FILE *out)
+static int print_plan(const struct plan *plan, bool formulas, FILE *out)
 {
-	for (size_t i = 0; i < outline->n_groups; i++)
+	AUTO(outline) outline = NULL;
+
+	int r = outline_new(plan, &outline);
+	for (size_t i = 0; r == 0 && i < outline->n_groups; i++)
 		print_group(&outline->groups[i], formulas, out);
+	return r;
+}
+
+int outline_print_plan(const struct plan *plan, bool formulas, FILE *out)
+{
+	const struct stage *stage;
+
+	int r = print_plan(plan, formulas, out);
+	for (size_t i = 0; r == 0 && (stage = stages_at(plan->stages, i));
+	     i++) {
+		const struct plan *below = stage_plan(stage);
+		fprintf(out, "\nStage %s: %s\n", stage_name(stage),
+			below->recipe->method->name);
+		r = print_plan(below, formulas, out);
+	}
+	return r;
 }
 
 static bool add_names(cJSON *row, const struct outline_group *group)
@@ -97,12 +120,36 @@ static bool add_group(cJSON *list, const struct outline_group *group)
 	return false;
 }
 
-bool outline_add(cJSON *root, const struct outline *outline)
+static bool add_plan(cJSON *root, const struct plan *plan)
 {
+	AUTO(outline) outline = NULL;
 	cJSON *list = cJSON_AddArrayToObject(root, "groups");
-	bool ok = list;
+	bool ok = list && outline_new(plan, &outline) == 0;
 
 	for (size_t i = 0; ok && i < outline->n_groups; i++)
 		ok = add_group(list, &outline->groups[i]);
+	return ok;
+}
+
+static bool add_stage(cJSON *list, const struct stage *stage)
+{
+	const struct plan *plan = stage_plan(stage);
+	cJSON *row = json_append_object(list);
+
+	return row && cJSON_AddStringToObject(row, "name", stage_name(stage)) &&
+	       cJSON_AddStringToObject(row, "merge_method",
+				       plan->recipe->method->name) &&
+	       add_plan(row, plan);
+}
+
+bool outline_add_plan(cJSON *root, const struct plan *plan)
+{
+	bool ok = add_plan(root, plan);
+	cJSON *list = ok ? cJSON_AddArrayToObject(root, "stages") : NULL;
+	const struct stage *stage;
+
+	ok = list;
+	for (size_t i = 0; ok && (stage = stages_at(plan->stages, i)); i++)
+		ok = add_stage(list, stage);
 	return ok;
 }

@@ -9,11 +9,13 @@
 
 #include "util/json.h"
 
-struct outline;
+struct plan;
 
-void outline_print(const struct outline *outline, bool formulas, FILE *out);
+/* Of the result, then of every stage. 0 or -ENOMEM. */
+int outline_print_plan(const struct plan *plan, bool formulas, FILE *out);
 
-/* Adds the list "groups" to an object; false if out of memory. */
-bool outline_add(cJSON *root, const struct outline *outline);
+/* Adds the list "groups" to an object, and a list "stages" of objects with such
+ * a list each; false if out of memory. */
+bool outline_add_plan(cJSON *root, const struct plan *plan);
 
 #endif

@@ -1,11 +1,14 @@
 #include "merge/engine/describe.h"
 
+#include <stdio.h>
+
+#include "merge/arch/arch.h"
 #include "merge/engine/node.h"
 #include "merge/engine/plan.h"
 #include "merge/source/source.h"
 
-static bool add_input(cJSON *list, const struct node *input,
-		      const struct describing *how)
+bool describe_input(cJSON *list, const struct node *input,
+		    const struct describing *how)
 {
 	cJSON *row = json_append_object(list);
 	cJSON *expression = row ? describe_node(input, how) : NULL;
@@ -25,7 +28,7 @@ static bool add_inputs(cJSON *row, const struct node *node,
 	cJSON *list = cJSON_AddArrayToObject(row, "inputs");
 	bool ok = list;
 	for (unsigned i = 0; ok && i < node->n_inputs; i++)
-		ok = add_input(list, node->inputs[i], how);
+		ok = describe_input(list, node->inputs[i], how);
 	return ok;
 }
 
@@ -40,6 +43,20 @@ cJSON *describe_node(const struct node *node, const struct describing *how)
 	if (ok && node->type->describe)
 		ok = node->type->describe(node, how, row);
 	return ok ? TAKE(row) : NULL;
+}
+
+bool describe_layer(const char *name, const struct describing *how, cJSON *row)
+{
+	uint64_t from, to;
+	const char *rest;
+	size_t prefix;
+	if (!arch_split(name, &prefix, &from, &rest) ||
+	    !arch_split(how->tensor->name, &prefix, &to, &rest) || from == to)
+		return true;
+
+	char layer[32];
+	snprintf(layer, sizeof(layer), "N%+lld", (long long)(from - to));
+	return cJSON_AddStringToObject(row, "layer", layer);
 }
 
 const char *describe_model(const struct tensor *tensor,

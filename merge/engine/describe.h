@@ -32,10 +32,21 @@ struct describing {
 	 * objects "parameters".
 	 */
 	bool brief;
+	/* How many tensors of stages may still be told in full, which their
+	 * descriptions count down; NULL: none. */
+	unsigned *n_stages;
 };
 
 /* NULL if out of memory. */
 cJSON *describe_node(const struct node *node, const struct describing *how);
+
+/* Appends an input's row to the list of a node. False if out of memory. */
+bool describe_input(cJSON *list, const struct node *input,
+		    const struct describing *how);
+
+/* Which layer a tensor of that name comes from for output layer N, if from
+ * another: "N-8". False if out of memory. */
+bool describe_layer(const char *name, const struct describing *how, cJSON *row);
 
 /* The model that a stored tensor belongs to, as the recipe names it, or NULL.
  */

@@ -104,22 +104,6 @@ static int stored_check(const struct node *node)
 	return file_check(as_stored(node)->tensor->file);
 }
 
-/* Which layer a tensor of output layer N comes from, if from another: "N-8". */
-static bool describe_layer(const struct tensor *tensor,
-			   const struct describing *how, cJSON *row)
-{
-	uint64_t from, to;
-	const char *rest;
-	size_t prefix;
-	if (!arch_split(tensor->name, &prefix, &from, &rest) ||
-	    !arch_split(how->tensor->name, &prefix, &to, &rest) || from == to)
-		return true;
-
-	char layer[32];
-	snprintf(layer, sizeof(layer), "N%+lld", (long long)(from - to));
-	return cJSON_AddStringToObject(row, "layer", layer);
-}
-
 static bool stored_describe(const struct node *node,
 			    const struct describing *how, cJSON *row)
 {
@@ -129,7 +113,7 @@ static bool stored_describe(const struct node *node,
 	if (model && !cJSON_AddStringToObject(row, "model", model))
 		return false;
 	if (how->brief)
-		return describe_layer(tensor, how, row);
+		return describe_layer(tensor->name, how, row);
 	return cJSON_AddStringToObject(row, "tensor", tensor->name) &&
 	       cJSON_AddStringToObject(row, "dtype", tensor->dtype->name) &&
 	       cJSON_AddStringToObject(row, "file", tensor->file->path) &&

@@ -117,15 +117,21 @@ struct node {
 /* Leaf: the values of a stored tensor. tensor is borrowed. */
 int node_stored(const struct tensor *tensor, struct node **ret);
 
+/* Whose tensor it is, for people. */
+struct staged_name {
+	const char *stage, *tensor;
+};
+
 /*
  * Leaf: the tensor of a stage. Its values are those of the expression below it,
  * rounded to dtype unless fused, and it is of this dtype to whoever merges it.
  * They are computed in blocks that are kept in memory like bytes of a file, so
  * that a stage which is scanned, blended, or used in many places is computed
- * once. values is borrowed, of the same set; a mergeable dtype.
+ * once. values is borrowed, of the same set; a mergeable dtype; the name is
+ * copied.
  */
 int node_staged(struct node *values, const struct dtype *dtype, bool fused,
-		struct node **ret);
+		const struct staged_name *name, struct node **ret);
 
 /* What a stage's tensor is made of and kept as, or NULL for other nodes. */
 struct node *node_staged_values(const struct node *node,

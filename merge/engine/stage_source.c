@@ -65,15 +65,17 @@ int stage_source_new(const char *name, struct plan *plan, struct source **ret,
 	return 0;
 }
 
-static int stage_tensor(struct plan *plan, const struct output_tensor *tensor,
-			bool fused, struct node **ret)
+static int stage_tensor(struct plan *plan, const char *stage,
+			const struct output_tensor *tensor, bool fused,
+			struct node **ret)
 {
+	struct staged_name name = {stage, tensor->name};
 	struct node_set *nodes = &plan->shelf->nodes;
 	struct node *node = NULL;
 
 	if (tensor->copy)
 		return node_set_stored(nodes, tensor->copy, ret);
-	int r = node_staged(tensor->node, tensor->dtype, fused, &node);
+	int r = node_staged(tensor->node, tensor->dtype, fused, &name, &node);
 	return r < 0 ? r : node_set_add(nodes, node, ret);
 }
 
@@ -87,7 +89,7 @@ int stage_nodes_new(struct plan *plan, const struct source *source, bool fused,
 	for (size_t i = 0; i < plan->n_tensors; i++) {
 		const struct output_tensor *output = &plan->tensors[i];
 		const struct tensor *tensor = source_find(source, output->name);
-		int r = stage_tensor(plan, output, fused,
+		int r = stage_tensor(plan, source->label, output, fused,
 				     &nodes[tensor - source->tensors]);
 		if (r < 0)
 			return r;
