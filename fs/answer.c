@@ -70,6 +70,20 @@ static void add_about(struct builder *builder, const struct server *server)
 				    1e-9);
 }
 
+/* Of a directory of recipes: those that are left out, and why. */
+static void add_refused(struct builder *builder, const struct notes *refused)
+{
+	if (refused->n_lines == 0)
+		return;
+
+	cJSON *list = cJSON_AddArrayToObject(builder->root, "refused");
+	builder->failed |= !list;
+	for (size_t i = 0; !builder->failed && i < refused->n_lines; i++) {
+		cJSON *line = cJSON_CreateString(refused->lines[i]);
+		builder->failed |= !cJSON_AddItemToArray(list, line);
+	}
+}
+
 static void add_blocks(struct builder *builder, const struct cache_counters *n)
 {
 	add_group(builder, "blocks");
@@ -124,6 +138,8 @@ static void add_now(struct builder *builder, const struct server *server,
 		    const struct backing_counters *backings)
 {
 	add_group(builder, "now");
+	add(builder, "recipes", server->merge->n_parts);
+	add(builder, "recipes_refused", server->merge->refused.n_lines);
 	add(builder, "reads", reads->n_flying);
 	add(builder, "memory", n->memory);
 	add(builder, "memory_budget", server->merge->options.memory);
@@ -165,6 +181,7 @@ char *answer_status(struct server *server)
 	reads_counters(server->reads, &reads);
 	backings_counters(server->backings, &backings);
 	add_about(&builder, server);
+	add_refused(&builder, &server->merge->refused);
 	add_blocks(&builder, &cache);
 	add_bytes(&builder, &cache, &reads, &backings);
 	add_group(&builder, "counts");

@@ -74,29 +74,44 @@ static void print_files(const struct image *image, FILE *out)
 		text_format_size(image_size(image), size), n_files);
 }
 
-static int print_text(const struct merge *merge, const struct groups *groups,
-		      FILE *out)
+static int print_part(const struct merge_part *part, FILE *out)
 {
-	const struct plan *plan = merge->plan;
+	const struct plan *plan = part->plan;
+	struct groups groups;
 	char size[16];
 
-	fprintf(out, "%s: %s of\n", merge->options.recipe,
-		plan->recipe->method->name);
+	int r = group_tensors(plan, &groups);
+	if (r < 0)
+		return r;
+	fprintf(out, "%s: %s of\n", part->path, plan->recipe->method->name);
 	for (size_t i = 0; i < plan->n_sources; i++)
 		fprintf(out, "  %s\t(%s)\n", plan->sources[i]->label,
 			plan->sources[i]->directory);
 
 	fputs("\nTensors\n", out);
-	for (size_t i = 0; i < groups->n; i++)
+	for (size_t i = 0; i < groups.n; i++)
 		fprintf(out, "%10s  %6" PRIu64 "  %-5s %s\n",
-			text_format_size(groups->items[i].size, size),
-			groups->items[i].n, groups->items[i].dtype->name,
-			groups->items[i].how);
+			text_format_size(groups.items[i].size, size),
+			groups.items[i].n, groups.items[i].dtype->name,
+			groups.items[i].how);
+	free(groups.items);
 
 	fputs("\nHow they are made\n", out);
-	int r = outline_print_plan(plan, false, out);
+	r = outline_print_plan(plan, false, out);
 	if (r == 0)
-		print_files(merge->image, out);
+		print_files(part->image, out);
+	return r;
+}
+
+static int print_text(const struct merge *merge, FILE *out)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < merge->n_parts; i++) {
+		if (i > 0)
+			fputs("\n\n", out);
+		r = print_part(&merge->parts[i], out);
+	}
 	return r;
 }
 
@@ -122,13 +137,15 @@ static bool add_models(cJSON *root, const struct plan *plan)
 	return ok;
 }
 
-static bool add_groups(cJSON *root, const struct groups *groups)
+static bool add_groups(cJSON *root, const struct plan *plan)
 {
+	struct groups groups;
 	cJSON *list = cJSON_AddArrayToObject(root, "tensors");
-	bool ok = list;
+	bool ok = list && group_tensors(plan, &groups) == 0;
+	AUTO_FREE struct group *items = ok ? groups.items : NULL;
 
-	for (size_t i = 0; ok && i < groups->n; i++) {
-		const struct group *group = &groups->items[i];
+	for (size_t i = 0; ok && i < groups.n; i++) {
+		const struct group *group = &items[i];
 		cJSON *row = json_append_object(list);
 		ok = row && cJSON_AddStringToObject(row, "how", group->how) &&
 		     cJSON_AddStringToObject(row, "dtype",
@@ -167,30 +184,39 @@ static bool add_notes(cJSON *list, const struct notes *notes)
 	return ok;
 }
 
-static bool add_all(cJSON *root, const struct merge *merge,
-		    const struct groups *groups)
+static bool add_part(cJSON *row, const struct merge_part *part)
 {
-	const struct plan *plan = merge->plan;
+	const struct plan *plan = part->plan;
 
-	if (!root ||
-	    !cJSON_AddStringToObject(root, "recipe", merge->options.recipe) ||
-	    !cJSON_AddStringToObject(root, "merge_method",
-				     plan->recipe->method->name) ||
-	    !add_models(root, plan) || !add_groups(root, groups) ||
-	    !outline_add_plan(root, plan) || !add_files(root, merge->image) ||
-	    !add_number(root, "size", image_size(merge->image)))
-		return false;
-	cJSON *warnings = cJSON_AddArrayToObject(root, "warnings");
-	return add_notes(warnings, &merge->notes) &&
-	       add_notes(warnings, &plan->notes);
+	return row && cJSON_AddStringToObject(row, "recipe", part->path) &&
+	       cJSON_AddStringToObject(row, "merge_method",
+				       plan->recipe->method->name) &&
+	       add_models(row, plan) && add_groups(row, plan) &&
+	       outline_add_plan(row, plan) && add_files(row, part->image) &&
+	       add_number(row, "size", image_size(part->image));
 }
 
-static int print_json(const struct merge *merge, const struct groups *groups,
-		      FILE *out)
+static bool add_all(cJSON *root, const struct merge *merge)
+{
+	cJSON *list = merge->is_directory
+			      ? cJSON_AddArrayToObject(root, "recipes")
+			      : NULL;
+	bool ok = root && (list || !merge->is_directory);
+
+	for (size_t i = 0; ok && i < merge->n_parts; i++)
+		ok = add_part(list ? json_append_object(list) : root,
+			      &merge->parts[i]);
+	if (ok && list)
+		ok = add_notes(cJSON_AddArrayToObject(root, "refused"),
+			       &merge->refused);
+	return ok && add_notes(cJSON_AddArrayToObject(root, "warnings"),
+			       &merge->notes);
+}
+
+static int print_json(const struct merge *merge, FILE *out)
 {
 	AUTO(cJSON) root = cJSON_CreateObject();
-	AUTO_FREE char *text =
-		add_all(root, merge, groups) ? cJSON_Print(root) : NULL;
+	AUTO_FREE char *text = add_all(root, merge) ? cJSON_Print(root) : NULL;
 
 	if (!text)
 		return -ENOMEM;
@@ -200,13 +226,5 @@ static int print_json(const struct merge *merge, const struct groups *groups,
 
 int check_print(const struct merge *merge, bool json, FILE *out)
 {
-	struct groups groups = {0};
-
-	int r = group_tensors(merge->plan, &groups);
-	if (r == 0 && json)
-		r = print_json(merge, &groups, out);
-	else if (r == 0)
-		r = print_text(merge, &groups, out);
-	free(groups.items);
-	return r;
+	return json ? print_json(merge, out) : print_text(merge, out);
 }

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/attach.h"
 #include "fs/cachecmd.h"
 #include "fs/check.h"
 #include "fs/explain.h"
@@ -33,7 +33,7 @@ static int open_merge(const struct options *options, struct merge **ret,
 	if (r < 0)
 		return r;
 	program_warn(PROGRAM, &(*ret)->notes, 0);
-	program_warn(PROGRAM, &(*ret)->plan->notes, 0);
+	program_refused(PROGRAM, &(*ret)->refused);
 	return 0;
 }
 
@@ -56,7 +56,12 @@ static int run_check(struct options *options, struct error *err)
 	r = check_print(merge, options->json, stdout);
 	if (r < 0)
 		return error_set(err, r, "out of memory");
-	return flush_output(err);
+	r = flush_output(err);
+	if (r == 0 && merge->refused.n_lines > 0)
+		r = error_set(err, -EINVAL, "%s: %zu of %zu recipes refused",
+			      options->merge.recipe, merge->refused.n_lines,
+			      merge->refused.n_lines + merge->n_parts);
+	return r;
 }
 
 static int run_explain(struct options *options, struct error *err)
@@ -67,6 +72,11 @@ static int run_explain(struct options *options, struct error *err)
 
 	options->merge.recipe = options->arguments[0];
 	int r = open_merge(options, &merge, err);
+	if (r == 0 && merge->is_directory)
+		r = error_set(err, -EISDIR,
+			      "%s: is a directory; one of its recipes can be "
+			      "explained",
+			      options->merge.recipe);
 	if (r == 0 && name)
 		r = explain_find(merge, name, &tensor, err);
 	if (r == 0 && name)
@@ -132,7 +142,7 @@ static int run_warm(struct options *options, struct error *err)
 {
 	struct warm_options warm = {.pattern = options->tensors};
 	const char *path = options->arguments[0];
-	struct stat st;
+	AUTO_CLOSE int mount = -1;
 	int r = 0;
 
 	if (options->part)
@@ -140,7 +150,7 @@ static int run_warm(struct options *options, struct error *err)
 	if (r < 0)
 		return r;
 	signals_block();
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+	if (attach_open(path, &mount, NULL) == 0)
 		r = warm_mount(path, &warm, err);
 	else
 		r = warm_recipe(options, &warm, err);
@@ -180,13 +190,15 @@ struct ctl_command {
 
 static const struct ctl_command commands[] = {
 	{{COMMAND_CHECK, "mkfs-ctl check", "RECIPE", 1, 0,
-	  "Says what would be mounted and how it is made; reads no weights."},
+	  "Says what would be mounted and how it is made; reads no weights. "
+	  "RECIPE may be a\ndirectory of recipes."},
 	 run_check},
 	{{COMMAND_EXPLAIN, "mkfs-ctl explain", "RECIPE [TENSOR]", 2, 1,
 	  "Says how a tensor is made, or all of them in groups."},
 	 run_explain},
 	{{COMMAND_EXPORT, "mkfs-ctl export", "RECIPE DIR", 2, 0,
-	  "Writes the merge to a new directory, without FUSE."},
+	  "Writes the merge to a new directory, without FUSE; of a directory "
+	  "of recipes, each\nto a folder of its name."},
 	 run_export},
 	{{COMMAND_STATUS, "mkfs-ctl status", "[MOUNT]", 1, 1,
 	  "Shows what a mount has done so far; without MOUNT, where merges are "

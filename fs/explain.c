@@ -38,12 +38,12 @@ int explain_all(const struct merge *merge, bool json, FILE *out,
 		struct error *err)
 {
 	if (!json)
-		return outline_print_plan(merge->plan, true, out) < 0
+		return outline_print_plan(merge->parts[0].plan, true, out) < 0
 			       ? no_memory(err)
 			       : 0;
 
 	AUTO(cJSON) root = cJSON_CreateObject();
-	if (!root || !outline_add_plan(root, merge->plan))
+	if (!root || !outline_add_plan(root, merge->parts[0].plan))
 		return no_memory(err);
 	return print_json(TAKE(root), out, err);
 }
@@ -51,7 +51,7 @@ int explain_all(const struct merge *merge, bool json, FILE *out,
 int explain_find(const struct merge *merge, const char *name,
 		 const struct output_tensor **ret, struct error *err)
 {
-	const struct plan *plan = merge->plan;
+	const struct plan *plan = merge->parts[0].plan;
 	AUTO_FREE const char **names =
 		calloc(plan->n_tensors + 1, sizeof(*names));
 	if (!names)
@@ -142,7 +142,7 @@ int explain_tensor(const struct merge *merge,
 {
 	unsigned n_stages = MOST_STAGES;
 	struct describing how = {
-		.plan = merge->plan,
+		.plan = merge->parts[0].plan,
 		.tensor = tensor,
 		.n_stages = &n_stages,
 	};

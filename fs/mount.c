@@ -31,7 +31,8 @@ static const struct usage usage = {
 	.n_arguments = 2,
 	.summary = "Mounts the merge that a MergeKit recipe describes, as a "
 		   "Hugging Face model directory\nwhose bytes are computed "
-		   "when they are read.",
+		   "when they are read. RECIPE may be a directory: then each "
+		   "*.yaml\nin it becomes a folder of the mount.",
 };
 
 struct mounting {
@@ -91,7 +92,7 @@ static int judge(struct mounting *mounting, struct error *err)
 	if (r < 0)
 		return r;
 	program_warn(PROGRAM, &mounting->merge->notes, 0);
-	program_warn(PROGRAM, &mounting->merge->plan->notes, 0);
+	program_refused(PROGRAM, &mounting->merge->refused);
 	return mountpoint_judge_merge(mounting->mountpoint, mounting->merge,
 				      err);
 }
@@ -115,6 +116,13 @@ static void say_ready(void *arg)
 	char size[16];
 
 	raise_readahead(mounting);
+	/* In the foreground, it is said already. */
+	const struct notes *refused = &mounting->merge->refused;
+	for (size_t i = 0; i < refused->n_lines; i++) {
+		if (!mounting->options.foreground)
+			log_line(&mounting->log, LOG_ERR, "left out: %s",
+				 refused->lines[i]);
+	}
 	log_line(&mounting->log, LOG_INFO, "%s is mounted on %s: %s",
 		 mounting->options.merge.recipe, mounting->mountpoint,
 		 text_format_size(image_size(mounting->merge->image), size));

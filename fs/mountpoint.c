@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "fs/mountinfo.h"
-#include "merge/engine/plan.h"
+#include "merge/engine/shelf.h"
 #include "merge/output/merge.h"
 #include "merge/source/source.h"
 #include "util/macros.h"
@@ -140,8 +140,8 @@ int mountpoint_judge_merge(const char *path, const struct merge *merge,
 	if (options->cache && strcmp(options->cache, "none") != 0 &&
 	    is_below(options->cache, path))
 		hidden = options->cache;
-	for (size_t i = 0; i < merge->plan->n_sources; i++) {
-		const char *directory = merge->plan->sources[i]->directory;
+	for (size_t i = 0; i < merge->shelf->n_sources; i++) {
+		const char *directory = merge->shelf->sources[i]->directory;
 		if (is_below(directory, path))
 			hidden = directory;
 	}

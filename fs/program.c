@@ -28,3 +28,10 @@ void program_warn(const char *program, const struct notes *notes, size_t first)
 	for (size_t i = first; i < notes->n_lines; i++)
 		fprintf(stderr, "%s: warning: %s\n", program, notes->lines[i]);
 }
+
+void program_refused(const char *program, const struct notes *refused)
+{
+	for (size_t i = 0; i < refused->n_lines; i++)
+		fprintf(stderr, "%s: left out: %s\n", program,
+			refused->lines[i]);
+}

@@ -24,4 +24,7 @@ int program_version(const char *program);
 /* Prints notes, from the line `first` on. */
 void program_warn(const char *program, const struct notes *notes, size_t first);
 
+/* Prints why recipes of a directory are left out. */
+void program_refused(const char *program, const struct notes *refused);
+
 #endif

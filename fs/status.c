@@ -56,6 +56,19 @@ static bool is_bytes(const char *group, const char *name)
 	return false;
 }
 
+/* Sentences, one a line. */
+static void print_list(const cJSON *list, unsigned depth, FILE *out)
+{
+	const cJSON *item;
+
+	fprintf(out, "%s\n", list->string);
+	cJSON_ArrayForEach(item, list)
+	{
+		fprintf(out, "%*s", (int)depth * 2 + 2, "");
+		print_value(item, false, out);
+	}
+}
+
 static void print_text(const cJSON *group, const char *title, unsigned depth,
 		       FILE *out)
 {
@@ -67,6 +80,10 @@ static void print_text(const cJSON *group, const char *title, unsigned depth,
 		if (cJSON_IsObject(item)) {
 			fprintf(out, "%s\n", item->string);
 			print_text(item, item->string, depth + 1, out);
+			continue;
+		}
+		if (cJSON_IsArray(item)) {
+			print_list(item, depth, out);
 			continue;
 		}
 		fprintf(out, "%-*s  ", (int)(22 - depth * 2), item->string);
@@ -144,6 +161,8 @@ static void print_prometheus(const cJSON *root, FILE *out)
 	cJSON_ArrayForEach(group, root)
 	{
 		const cJSON *item;
+		if (!cJSON_IsObject(group))
+			continue;
 		if (strcmp(group->string, "methods") == 0) {
 			print_methods(group, mountpoint, out);
 			continue;

@@ -360,7 +360,6 @@ uint64_t engine_blocks(const struct output_tensor *tensor)
 void engine_request(struct engine *engine, const struct output_tensor *tensor,
 		    uint64_t number, struct block_request *ret)
 {
-	size_t i = (size_t)(tensor - engine->options.plan->tensors);
 	uint64_t left = tensor->size - number * BLOCK_SIZE;
 	size_t size = min_u64(BLOCK_SIZE, left);
 
@@ -369,7 +368,7 @@ void engine_request(struct engine *engine, const struct output_tensor *tensor,
 				 number),
 		.size = size,
 		.fill = fill_block,
-		.arg = &engine->fillers[i],
+		.arg = &engine->fillers[tensor->place],
 		.number = number,
 		.width = tensor->dtype->bits / 8,
 		.keep = size >= KEEP_SIZE,
@@ -419,32 +418,44 @@ static uint64_t stage_block(unsigned depth)
 	return n;
 }
 
-static void lay_out_desk(struct engine *engine, const struct plan *plan)
+static void lay_out_desk(struct engine *engine, const struct shelf *shelf)
 {
-	const struct node_room *room = &plan->shelf->room;
+	const struct node_room *room = &shelf->room;
 
 	engine->room = TILE + room->scratch;
 	engine->n_windows = room->n_leaves;
-	engine->n_levels = 1 + plan->shelf->depth;
+	engine->n_levels = 1 + shelf->depth;
 	engine->window_size = window_size(room->n_leaves * engine->n_levels);
 	engine->n_rows = room->n_rows;
 	engine->row_room = room->row_room;
-	engine->stage_block = stage_block(plan->shelf->depth);
+	engine->stage_block = stage_block(shelf->depth);
 }
 
-size_t engine_thread_size(const struct plan *plan)
+size_t engine_thread_size(const struct shelf *shelf)
 {
 	struct engine engine = {};
 
-	lay_out_desk(&engine, plan);
+	lay_out_desk(&engine, shelf);
 	return engine.n_levels * desk_size(&engine) +
-	       plan->shelf->depth *
+	       shelf->depth *
 		       min_u64(BLOCK_SIZE, engine.stage_block * sizeof(double));
+}
+
+static void add_plan(struct engine *engine, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_tensors; i++) {
+		const struct output_tensor *tensor = &plan->tensors[i];
+		engine->fillers[tensor->place] = (struct filler){
+			.engine = engine,
+			.tensor = tensor,
+			.tally = find_tally(engine, tensor->how),
+		};
+	}
 }
 
 int engine_new(const struct engine_options *options, struct engine **ret)
 {
-	const struct plan *plan = options->plan;
+	const struct shelf *shelf = options->shelf;
 	struct engine *engine = calloc(1, sizeof(*engine));
 	if (!engine)
 		return -ENOMEM;
@@ -456,7 +467,7 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 	engine->options = *options;
 	if (!engine->options.isa)
 		engine->options.isa = isa_best();
-	lay_out_desk(engine, plan);
+	lay_out_desk(engine, shelf);
 	engine->scanner = (struct facts_scanner){
 		.pool = options->pool,
 		.cache = options->cache,
@@ -464,19 +475,15 @@ int engine_new(const struct engine_options *options, struct engine **ret)
 		.arg = engine,
 		.scanned = count_scan,
 	};
-	engine->fillers = calloc(plan->n_tensors + 1, sizeof(struct filler));
+	engine->fillers = calloc(shelf->n_outputs + 1, sizeof(struct filler));
 	engine->tallies =
-		calloc(plan->n_tensors + 1, sizeof(struct engine_tally));
+		calloc(shelf->n_outputs + 1, sizeof(struct engine_tally));
 	if (!engine->fillers || !engine->tallies) {
 		engine_free(engine);
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < plan->n_tensors; i++)
-		engine->fillers[i] = (struct filler){
-			.engine = engine,
-			.tensor = &plan->tensors[i],
-			.tally = find_tally(engine, plan->tensors[i].how),
-		};
+	for (size_t i = 0; i < options->n_plans; i++)
+		add_plan(engine, options->plans[i]);
 	*ret = engine;
 	return 0;
 }

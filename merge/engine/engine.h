@@ -23,16 +23,19 @@ struct isa;
 struct output_tensor;
 struct plan;
 struct pool;
+struct shelf;
 
 struct engine_options {
-	const struct plan *plan; /* borrowed, as all here */
+	const struct shelf *shelf;	 /* borrowed, as all here */
+	const struct plan *const *plans; /* (n_plans,) all of the shelf */
+	size_t n_plans;
 	struct pool *pool;
 	struct block_cache *cache;
 	const struct isa *isa; /* NULL: the best */
 };
 
 /* Bytes that every thread of the pool needs beside the blocks. */
-size_t engine_thread_size(const struct plan *plan);
+size_t engine_thread_size(const struct shelf *shelf);
 
 int engine_new(const struct engine_options *options, struct engine **ret);
 void engine_free(struct engine *engine);

@@ -415,23 +415,19 @@ int plan_document(const struct recipe_file *recipe_file,
 	return 0;
 }
 
-int plan_new(const struct recipe_file *recipe_file,
+int plan_new(const struct recipe_file *recipe_file, struct shelf *shelf,
 	     const struct plan_options *options, struct plan **ret,
 	     struct error *err)
 {
-	AUTO(shelf) shelf = NULL;
-	AUTO(stages) stages = NULL;
+	struct stages *stages = NULL;
 	struct plan *plan = NULL;
-	int r = options->shelf ? 0 : shelf_new(&shelf);
-	if (r < 0)
-		return error_set(err, r, "out of memory");
 
-	struct shelf *used = shelf ? shelf : options->shelf;
-	r = stages_new(recipe_file, used, options, &stages, &plan, err);
+	int r = stages_new(recipe_file, shelf, options, &stages, &plan, err);
 	if (r < 0)
 		return r;
-	plan->own_shelf = TAKE(shelf);
-	plan->stages = TAKE(stages);
+	plan->stages = stages;
+	for (size_t i = 0; i < plan->n_tensors; i++)
+		plan->tensors[i].place = shelf->n_outputs++;
 	*ret = plan;
 	return 0;
 }
@@ -450,7 +446,6 @@ void plan_free(struct plan *plan)
 	free(plan->depths);
 	free(plan->sources);
 	stages_free(plan->stages);
-	shelf_free(plan->own_shelf);
 	notes_done(&plan->notes);
 	free(plan);
 }

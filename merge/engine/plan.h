@@ -36,6 +36,7 @@ struct output_tensor {
 	const struct tensor *copy; /* its bytes are this tensor's, or NULL */
 	struct digest digest;	   /* of node and dtype */
 	const char *how; /* a method's name, tensor_copied or tensor_carried */
+	size_t place;	 /* among the output tensors of the shelf */
 };
 
 /* For people: bytes of a source as they are; taken from one model because it
@@ -59,8 +60,7 @@ struct layer_count {
 struct plan {
 	const struct recipe *recipe;	       /* borrowed: the result's */
 	const struct recipe_file *recipe_file; /* borrowed */
-	struct shelf *shelf;		       /* borrowed, or own_shelf */
-	struct shelf *own_shelf;       /* owned; NULL if the shelf is shared */
+	struct shelf *shelf;		       /* borrowed */
 	struct stages *stages;	       /* owned; NULL for a plan of a stage */
 	const struct source **sources; /* (n_sources,) on disk, of all stages:
 					  document order, base first */
@@ -89,16 +89,14 @@ struct plan_options {
 	/* That bases of adapters are rounded to, and results with them; NULL:
 	 * each tensor keeps its own */
 	const struct dtype *lora_dtype;
-	/* To share with other plans, which it must outlive; NULL: its own */
-	struct shelf *shelf;
 };
 
 /*
  * Of the recipe's result: its one document, or, if there are several, the one
  * without a name, else the last; the others are stages, see stages.h.
- * recipe_file must outlive the plan.
+ * recipe_file and shelf must outlive the plan.
  */
-int plan_new(const struct recipe_file *recipe_file,
+int plan_new(const struct recipe_file *recipe_file, struct shelf *shelf,
 	     const struct plan_options *options, struct plan **ret,
 	     struct error *err);
 void plan_free(struct plan *plan);

@@ -38,7 +38,8 @@ struct shelf {
 	struct factors *factors; /* of all adapters */
 	struct node_set nodes;
 	struct node_room room;
-	unsigned depth; /* the most stages that stand on each other */
+	unsigned depth;	  /* the most stages that stand on each other */
+	size_t n_outputs; /* output tensors of the plans, stages aside */
 };
 
 int shelf_new(struct shelf **ret);

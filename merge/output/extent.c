@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "merge/engine/plan.h"
 #include "merge/source/tensor.h"
@@ -56,6 +57,17 @@ int extents_tensor(struct extents *extents, const struct output_tensor *tensor)
 				       .size = tensor->size,
 				       .tensor = tensor,
 			       });
+}
+
+int extents_clone(const struct extents *extents, struct extents *ret)
+{
+	struct extent *items = calloc(extents->n + 1, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	if (extents->n > 0)
+		memcpy(items, extents->items, extents->n * sizeof(*items));
+	*ret = (struct extents){items, extents->n, extents->size};
+	return 0;
 }
 
 void extents_done(struct extents *extents)

@@ -40,6 +40,7 @@ int extents_literal(struct extents *extents, const char *data, uint64_t size);
 int extents_copy(struct extents *extents, const struct file *file,
 		 uint64_t offset, uint64_t size);
 int extents_tensor(struct extents *extents, const struct output_tensor *tensor);
+int extents_clone(const struct extents *extents, struct extents *ret);
 void extents_done(struct extents *extents);
 
 /* The extent that holds byte `offset`, which must be inside the file. */

@@ -1,6 +1,7 @@
 #include "merge/output/image.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -226,6 +227,53 @@ int image_new(struct plan *plan, const struct image_options *options,
 	find_time(image);
 	*ret = TAKE(image);
 	return 0;
+}
+
+/* The files of one image below its folder. */
+static int draft_image(struct drafts *drafts, const struct image *image,
+		       const char *name)
+{
+	for (uint32_t i = 0; i < image->n_entries; i++) {
+		struct draft *draft = &drafts->items[drafts->n];
+		char *path = NULL;
+		if (image->entries[i].directory)
+			continue;
+		if (asprintf(&path, "%s/%s", name, image->entries[i].path) < 0)
+			return -ENOMEM;
+		draft->path = path;
+		drafts->n++;
+		int r = extents_clone(&image->extents[i], &draft->extents);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int image_join(const struct image *const *images, const char *const *names,
+	       size_t n, struct image **ret)
+{
+	AUTO(image) image = calloc(1, sizeof(*image));
+	struct drafts drafts = {0};
+	size_t room = 1;
+	for (size_t i = 0; i < n; i++)
+		room += images[i]->n_entries;
+	drafts.items = calloc(room, sizeof(*drafts.items));
+	int r = image && drafts.items ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		take_newer(&image->time, images[i]->time);
+		r = draft_image(&drafts, images[i], names[i]);
+	}
+	if (r == 0)
+		r = place_drafts(image, &drafts);
+	for (size_t i = 0; i < drafts.n; i++) {
+		extents_done(&drafts.items[i].extents);
+		free((char *)drafts.items[i].path);
+	}
+	free(drafts.items);
+	if (r == 0)
+		*ret = TAKE(image);
+	return r;
 }
 
 void image_free(struct image *image)

@@ -44,6 +44,13 @@ struct image_options {
 /* plan is borrowed and must outlive the image. */
 int image_new(struct plan *plan, const struct image_options *options,
 	      struct image **ret, struct error *err);
+
+/*
+ * One image of several, each in a folder of its name. names: (n,) sorted by
+ * strcmp, distinct, without '/'. The images must outlive it. 0 or -ENOMEM.
+ */
+int image_join(const struct image *const *images, const char *const *names,
+	       size_t n, struct image **ret);
 void image_free(struct image *image);
 DEFINE_AUTO(image, image_free);
 

@@ -13,13 +13,13 @@
 #include "cache/disk.h"
 #include "merge/engine/engine.h"
 #include "merge/engine/factor.h"
-#include "merge/engine/plan.h"
 #include "merge/engine/shelf.h"
 #include "merge/output/image.h"
-#include "merge/recipe/recipe.h"
+#include "merge/output/merge_parts.h"
 #include "merge/tensor/dtype.h"
 #include "util/pool.h"
 #include "util/range.h"
+#include "util/text.h"
 
 #define DEFAULT_MEMORY ((uint64_t)512 * 1000 * 1000)
 /* Program, stacks and the like: a process takes as much beside --memory. */
@@ -36,72 +36,57 @@ static unsigned usable_cpus(void)
 	return n > 0 ? (unsigned)n : 1;
 }
 
-/* "recipes/my-merge.yaml" -> "my-merge". */
-static char *recipe_title(const char *path)
+/* With stages a thread holds something of each that stands on others. */
+static int judge_memory(const struct merge *merge, struct error *err)
 {
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
-	const char *dot = strrchr(name, '.');
+	uint64_t need =
+		engine_thread_size(merge->shelf) * merge->options.threads;
+	char size[16];
 
-	return strndup(name, dot && dot != name ? (size_t)(dot - name)
-						: strlen(name));
+	if (merge->shelf->depth == 0 || need <= merge->options.memory / 2)
+		return 0;
+	return error_set(err, -EINVAL,
+			 "%s: stages stand on each other in %u levels, for "
+			 "which %u threads need --memory %s at least; or give "
+			 "fewer --threads",
+			 merge->options.recipe, merge->shelf->depth,
+			 merge->options.threads,
+			 text_format_size(2 * need, size));
 }
 
-static int find_dtype(const char *name, const struct dtype **ret,
-		      struct error *err)
+static int judge_options(struct merge *merge, struct error *err)
 {
-	if (!name)
-		return 0;
-	*ret = dtype_find_torch(name);
-	return *ret ? 0
-		    : error_set(err, -EINVAL,
-				"--lora-merge-dtype '%s': should be float32, "
-				"bfloat16, float16 or float64",
-				name);
+	struct merge_options *options = &merge->options;
+
+	if (!options->memory)
+		options->memory = DEFAULT_MEMORY;
+	if (!options->threads)
+		options->threads = usable_cpus();
+	if (options->memory < LEAST_MEMORY)
+		return error_set(err, -EINVAL,
+				 "--memory is too small: at least 32M");
+	if (options->lora_merge_dtype &&
+	    !dtype_find_torch(options->lora_merge_dtype))
+		return error_set(err, -EINVAL,
+				 "--lora-merge-dtype '%s': should be float32, "
+				 "bfloat16, float16 or float64",
+				 options->lora_merge_dtype);
+	return 0;
 }
 
 int merge_open(const struct merge_options *options, struct merge **ret,
 	       struct error *err)
 {
 	AUTO(merge) merge = calloc(1, sizeof(*merge));
-	if (!merge)
+	if (!merge || shelf_new(&merge->shelf) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	merge->options = *options;
-	if (!merge->options.memory)
-		merge->options.memory = DEFAULT_MEMORY;
-	if (merge->options.memory < LEAST_MEMORY)
-		return error_set(err, -EINVAL,
-				 "--memory is too small: at least 32M");
-	if (!merge->options.threads)
-		merge->options.threads = usable_cpus();
 
-	int r = recipe_load(options->recipe, options->lax, &merge->recipe_file,
-			    &merge->notes, err);
-	if (r < 0)
-		return r;
-
-	struct plan_options plan_options = {
-		.allow_crimes = options->allow_crimes,
-		.offline = options->offline,
-		.fuse = options->fuse,
-		.seed = options->seed,
-	};
-	r = find_dtype(options->lora_merge_dtype, &plan_options.lora_dtype,
-		       err);
-	if (r < 0)
-		return r;
-	r = plan_new(merge->recipe_file, &plan_options, &merge->plan, err);
-	if (r < 0)
-		return r;
-
-	AUTO_FREE char *title = recipe_title(options->recipe);
-	if (!title)
-		return error_set(err, -ENOMEM, "out of memory");
-	struct image_options image_options = {
-		.shard_size = options->shard_size,
-		.title = title,
-	};
-	r = image_new(merge->plan, &image_options, &merge->image, err);
+	int r = judge_options(merge, err);
+	if (r == 0)
+		r = merge_open_parts(merge, err);
+	if (r == 0)
+		r = judge_memory(merge, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE(merge);
@@ -138,7 +123,7 @@ static int open_disk(struct merge *merge, struct error *err)
 /* Matrices of adapters may take a quarter of the memory. */
 static uint64_t limit_factors(const struct merge *merge)
 {
-	struct factors *factors = merge->plan->shelf->factors;
+	struct factors *factors = merge->shelf->factors;
 	uint64_t size =
 		min_u64(factors_size(factors), merge->options.memory / 4);
 
@@ -167,7 +152,7 @@ static uint64_t memory_for_blocks(const struct merge *merge)
 		storing = storing_threads(merge);
 		taken += CODEC_SIZE * (storing + BLOCK_LOADING);
 	}
-	taken += engine_thread_size(merge->plan) * (threads + storing);
+	taken += engine_thread_size(merge->shelf) * (threads + storing);
 	taken += limit_factors(merge);
 	taken -= min_u64(taken, FREE_MEMORY);
 	/* However much that is, blocks have to go through. */
@@ -196,8 +181,16 @@ int merge_start(struct merge *merge, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "out of memory");
 
+	AUTO_FREE const struct plan **plans =
+		calloc(merge->n_parts, sizeof(*plans));
+	if (!plans)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < merge->n_parts; i++)
+		plans[i] = merge->parts[i].plan;
 	struct engine_options engine = {
-		.plan = merge->plan,
+		.shelf = merge->shelf,
+		.plans = plans,
+		.n_plans = merge->n_parts,
 		.pool = merge->pool,
 		.cache = merge->cache,
 	};
@@ -216,9 +209,10 @@ void merge_close(struct merge *merge)
 	pool_free(merge->pool);
 	engine_free(merge->engine);
 	disk_cache_close(merge->disk);
-	image_free(merge->image);
-	plan_free(merge->plan);
-	recipe_free(merge->recipe_file);
+	image_free(merge->joined);
+	merge_close_parts(merge);
+	shelf_free(merge->shelf);
+	notes_done(&merge->refused);
 	notes_done(&merge->notes);
 	free(merge->cache_directory);
 	free(merge);

@@ -1,6 +1,11 @@
 /*
- * The front door: a recipe file and options in, an image and (where bytes are
- * wanted) an engine out, with everything they stand on.
+ * The front door: a recipe file, or a directory of them, and options in, an
+ * image and (where bytes are wanted) an engine out, with everything they stand
+ * on.
+ *
+ * Of a directory every *.yaml and *.yml is a recipe, but hidden ones; the image
+ * has a folder for each, and what several recipes name is opened and computed
+ * once. A recipe that is refused is left out.
  */
 #ifndef MERGE_OUTPUT_MERGE_H
 #define MERGE_OUTPUT_MERGE_H
@@ -17,9 +22,10 @@ struct engine;
 struct image;
 struct plan;
 struct recipe_file;
+struct shelf;
 
 struct merge_options {
-	const char *recipe; /* path */
+	const char *recipe; /* path, of a file or a directory */
 	bool lax, allow_crimes, offline, fuse;
 	uint64_t seed;
 	const char *lora_merge_dtype; /* as in recipes, or NULL */
@@ -31,12 +37,25 @@ struct merge_options {
 	unsigned threads; /* 0: the CPUs that the process may use */
 };
 
-struct merge { /* fields are owned and may be used, not changed */
-	struct merge_options options;
+/* A recipe of those that are served together; fields are owned. */
+struct merge_part {
+	char *path; /* of the recipe */
+	char *name; /* without folder and ending: of its folder in the image */
 	struct recipe_file *recipe_file;
 	struct plan *plan;
 	struct image *image;
-	struct notes notes; /* of the recipe; the plan has its own */
+};
+
+struct merge { /* fields are owned and may be used, not changed */
+	struct merge_options options;
+	struct shelf *shelf;
+	struct merge_part *parts; /* (n_parts,) by name, at least one */
+	size_t n_parts;
+	bool is_directory;	   /* of recipes, be it of one */
+	const struct image *image; /* of all; borrowed from one of these */
+	struct image *joined;	   /* NULL if it is no directory */
+	struct notes notes;	   /* what a person should know */
+	struct notes refused;	   /* a sentence for each recipe left out */
 	/* NULL until merge_start() */
 	struct pool *pool;
 	struct disk_cache *disk;

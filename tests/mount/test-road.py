@@ -183,7 +183,7 @@ def test_warm_misused(folder):
             (("--cache", "none", recipe), "no cache on disk"),
             (("--cache", os.path.join(folder, "cache"), "--tensors", "nothing*", recipe),
              "no tensor that is computed"),
-            ((folder,), "no merge is mounted here")):
+            ((os.path.join(folder, "one"),), "no recipe in this directory")):
         done = run(CTL, "warm", *arguments)
         assert done.returncode == 1 and sentence in done.stderr, done
     with mounted(recipe, mountpoint):

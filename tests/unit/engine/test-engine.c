@@ -159,7 +159,9 @@ static void open_world(struct world *world, const struct setup *setup)
 		.n_tensors = 1,
 		.shelf = &world->shelf,
 	};
+	const struct plan *plan = &world->plan;
 	shelf_make_room(&world->shelf, world->merge);
+	world->shelf.n_outputs = 1;
 	CHECK(pool_new(setup->n_threads, &world->pool) == 0);
 	struct block_options blocks = {
 		.memory = 8 << 20,
@@ -168,7 +170,9 @@ static void open_world(struct world *world, const struct setup *setup)
 	};
 	CHECK(block_cache_new(&blocks, &world->cache) == 0);
 	struct engine_options options = {
-		.plan = &world->plan,
+		.shelf = &world->shelf,
+		.plans = &plan,
+		.n_plans = 1,
 		.pool = world->pool,
 		.cache = world->cache,
 		.isa = setup->isa,
