@@ -1,8 +1,9 @@
 """
 Makes checkpoints of realistic shape for measuring.
 
-Usage: synth.py DIR        DIR/1b-{base,ft1,ft2}: 1B-shaped, bf16, real values
-                           DIR/8b-{base,ft1,ft2}: 8B-shaped, sparse files
+Usage: synth.py DIR KIND...    DIR/KIND-{base,ft1,ft2}, bf16: of 1b and 8b the
+shapes of such models (8b: sparse files), of 0.3b the first layers of 1b; small
+and large have one tensor each, of 2^25 and 2^27 elements.
 """
 import json
 import os
@@ -12,6 +13,9 @@ import sys
 import numpy as np
 
 SHAPES = {
+    "0.3b": dict(hidden=2048, layers=4, ff=8192, vocab=16384, kv=512, tied=True, shard=None),
+    "small": dict(hidden=4096, layers=0, ff=0, vocab=1 << 13, kv=0, tied=True, shard=None),
+    "large": dict(hidden=4096, layers=0, ff=0, vocab=1 << 15, kv=0, tied=True, shard=None),
     "1b": dict(hidden=2048, layers=16, ff=8192, vocab=128256, kv=512, tied=True, shard=None),
     "8b": dict(hidden=4096, layers=32, ff=14336, vocab=128256, kv=1024, tied=False, shard=5 * 10**9),
 }
@@ -88,15 +92,18 @@ def write(folder, s, values):
         json.dump({"metadata": {}, "weight_map": index}, open(folder + "/model.safetensors.index.json", "w"))
 
 
-def main():
-    where = sys.argv[1]
+def make(where, kinds):
+    missing = [kind for kind in kinds if not os.path.exists(f"{where}/{kind}-ft2/config.json")]
+    if not missing:
+        return
     base = np.random.default_rng(0).standard_normal(1 << 24, dtype="f4") * np.float32(0.02)
     for i, name in enumerate(("base", "ft1", "ft2")):
         values = base
         if i:
             values = base + np.random.default_rng(i).standard_normal(base.size, dtype="f4") * np.float32(0.002)
-        write(f"{where}/1b-{name}", SHAPES["1b"], bf16(values))
-        write(f"{where}/8b-{name}", SHAPES["8b"], None)
+        for kind in missing:
+            write(f"{where}/{kind}-{name}", SHAPES[kind], None if kind == "8b" else bf16(values))
 
 
-main()
+if __name__ == "__main__":
+    make(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,62 @@
+"""The engine alone, method by method: every byte of a merge is computed and
+thrown away (sink.c), inputs in the page cache, beside a probe of how fast the
+same number of threads reads memory (probe.c).
+
+share: bytes that the engine touched (all that it read of its inputs, over all
+passes, and what it made) in a second, as a part of the probe's. Probe and
+engine take turns; the best of the rounds counts for each.
+"""
+import json
+import subprocess
+
+FAMILIES = {
+    "elementwise": (60, "linear task_arithmetic passthrough nearswap ram ramplus_tl"),
+    "gram": (60, "slerp nuslerp multislerp karcher model_stock"),
+    "select": (25, "ties breadcrumbs breadcrumbs_ties sce arcee_fusion"),
+    "random": (30, "dare_linear dare_ties della della_linear"),
+}
+
+
+def family(method):
+    return next(name for name, (_, methods) in FAMILIES.items() if method in methods.split())
+
+
+def sink(bench, recipe, threads):
+    tool = bench.build + "/tests/bench/sink"
+    done = subprocess.run([tool, recipe, str(threads)], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def probe(bench, threads):
+    tool = bench.build + "/tests/bench/probe"
+    return float(subprocess.run([tool, str(threads)], check=True, capture_output=True, text=True).stdout)
+
+
+def run(bench):
+    bench.prepare("0.3b", "small", "large")
+    threads = bench.options.threads
+    bench.table("method", "family", f"output, {threads} threads", "passes over inputs", "share of the probe",
+                "wanted", f"1 -> {threads} threads", "peak, 2^25 elements", "peak, 2^27 elements")
+    for method in bench.methods():
+        recipe = bench.write_recipe(method, "0.3b", scaled=True)
+        probes, many, one = [], [], []
+        for _ in range(bench.options.rounds):
+            probes.append(probe(bench, threads))
+            many.append(sink(bench, recipe, threads))
+            one.append(sink(bench, recipe, 1))
+        best = min(many, key=lambda figures: figures["seconds"])
+        single = min(figures["seconds"] for figures in one)
+        touched = (best["read"] + best["written"]) / best["seconds"] / 1e9
+        inputs = bench_inputs(recipe)
+        peaks = [sink(bench, bench.write_recipe(method, kind, scaled=True), threads)["peak"]
+                 for kind in ("small", "large")]
+        bench.row(method, family(method), f"{best['written'] / best['seconds'] / 1e9:.2f} GB/s",
+                  f"{best['read'] / best['written'] / inputs:.1f}",
+                  f"{100 * touched / max(probes):.0f} %", f"{FAMILIES[family(method)][0]} %",
+                  f"{single / best['seconds']:.2f}", *(f"{peak / 1e6:.0f} MB" for peak in peaks))
+
+
+def bench_inputs(recipe):
+    """Different models that a recipe names."""
+    with open(recipe) as file:
+        return len({line.split()[-1] for line in file if "./" in line})
