@@ -27,10 +27,16 @@ static const struct merge_node *as_merge(const struct node *node)
 	return CONTAINER_OF(node, const struct merge_node, node);
 }
 
+/* The method as compiled for an instruction set, with arguments of that. */
 static const struct method *compiled_for(const struct merge_node *merge,
-					 const struct isa *isa)
+					 const struct isa *isa,
+					 struct method_args *ret_args)
 {
-	return isa->methods[merge->place];
+	const struct method *method = isa->methods[merge->place];
+
+	*ret_args = merge->args;
+	ret_args->traits = method->traits;
+	return method;
 }
 
 /* Does it need whole rows? Then it has a row window of its own, the first. */
@@ -95,7 +101,8 @@ static int blend(const struct node *node, const struct eval *eval,
 		 uint64_t first, size_t n, float *out)
 {
 	const struct merge_node *merge = as_merge(node);
-	const struct method *method = compiled_for(merge, eval->isa);
+	struct method_args args;
+	const struct method *method = compiled_for(merge, eval->isa, &args);
 	float *const *in = NULL;
 	if (merge->copied >= 0)
 		return eval_copied(node, eval, first, n, out);
@@ -103,7 +110,7 @@ static int blend(const struct node *node, const struct eval *eval,
 	int r = eval_inputs(node, eval, first, n, &in);
 	if (r < 0)
 		return r;
-	method->blend(out, in, first, n, &merge->args,
+	method->blend(out, in, first, n, &args,
 		      node->facts ? facts_data(node->facts) : NULL);
 	return 0;
 }
@@ -143,12 +150,13 @@ static int merge_scan(const struct node *node, struct eval *eval,
 {
 	const struct merge_node *merge = as_merge(node);
 	struct eval below = *eval;
+	struct method_args args;
 
 	below.rows += by_rows(merge);
 	int r = eval_inputs(node, &below, scan->first, scan->n, &scan->in);
 	if (r < 0)
 		return r;
-	compiled_for(merge, eval->isa)->scan(scan, &merge->args);
+	compiled_for(merge, eval->isa, &args)->scan(scan, &args);
 	return 0;
 }
 

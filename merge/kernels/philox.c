@@ -2,28 +2,46 @@
 
 #include <string.h>
 
+#include "util/product.h"
+
 #define LANES 16
 #define GROUP (4 * LANES) /* elements of LANES blocks side by side */
 #define ROUNDS 10
 
+/* Blocks that are worked on at once: two registers for each word, so that one
+ * product need not wait for the other. */
+#define AT_ONCE (2 * PRODUCTS)
+
 /* Multipliers and key steps of the paper. */
-#define M0 UINT64_C(0xd2511f53)
-#define M1 UINT64_C(0xcd9e8d57)
+#define M0 0xd2511f53u
+#define M1 0xcd9e8d57u
 #define STEP0 0x9e3779b9u
 #define STEP1 0xbb67ae85u
 
-/* Word w of the blocks is x[w]; key by value, as it moves on. */
-static inline void rounds(uint32_t x[4][LANES], uint32_t key0, uint32_t key1)
-{
-	for (int round = 0; round < ROUNDS; round++) {
-		for (int i = 0; i < LANES; i++) {
-			uint64_t a = M0 * x[0][i], b = M1 * x[2][i];
+/* The words of PRODUCTS blocks, each the lower half of a number; what is in the
+ * upper halves does not matter. */
+struct words {
+	products word[4];
+};
 
-			x[0][i] = (uint32_t)(b >> 32) ^ x[1][i] ^ key0;
-			x[2][i] = (uint32_t)(a >> 32) ^ x[3][i] ^ key1;
-			x[1][i] = (uint32_t)b;
-			x[3][i] = (uint32_t)a;
-		}
+static inline void step(struct words *x, uint32_t key0, uint32_t key1)
+{
+	products a = multiply_lower(x->word[0], M0);
+	products b = multiply_lower(x->word[2], M1);
+
+	x->word[0] = (b >> 32) ^ x->word[1] ^ key0;
+	x->word[2] = (a >> 32) ^ x->word[3] ^ key1;
+	x->word[1] = b;
+	x->word[3] = a;
+}
+
+static inline void rounds(struct words *x, struct words *y, uint64_t key)
+{
+	uint32_t key0 = (uint32_t)key, key1 = (uint32_t)(key >> 32);
+
+	for (int round = 0; round < ROUNDS; round++) {
+		step(x, key0, key1);
+		step(y, key0, key1);
 		key0 += STEP0;
 		key1 += STEP1;
 	}
@@ -32,31 +50,51 @@ static inline void rounds(uint32_t x[4][LANES], uint32_t key0, uint32_t key1)
 void philox_block(uint32_t out[4], const uint32_t counter[4],
 		  const uint32_t key[2])
 {
-	uint32_t x[4][LANES] = {};
+	struct words x = {}, unused = {};
 
 	for (int i = 0; i < 4; i++)
-		x[i][0] = counter[i];
-	rounds(x, key[0], key[1]);
+		x.word[i][0] = counter[i];
+	rounds(&x, &unused, (uint64_t)key[1] << 32 | key[0]);
 	for (int i = 0; i < 4; i++)
-		out[i] = x[i][0];
+		out[i] = (uint32_t)x.word[i][0];
+}
+
+/* Counters of the blocks from `block` on. */
+static inline struct words counters(uint64_t block, uint64_t nonce)
+{
+	products number;
+
+	for (unsigned i = 0; i < PRODUCTS; i++)
+		number[i] = block + i;
+	return (struct words){{
+		number,
+		number >> 32,
+		(products){} + nonce,
+		(products){} + (nonce >> 32),
+	}};
+}
+
+/* Word w of block i goes to out[w * LANES + i]. */
+static inline void put(uint32_t *out, const struct words *x)
+{
+	for (int w = 0; w < 4; w++)
+		for (int i = 0; i < PRODUCTS; i++)
+			out[w * LANES + i] = (uint32_t)x->word[w][i];
 }
 
 /* The GROUP elements from a multiple of GROUP on. */
 static void fill_group(uint32_t *restrict out, uint64_t key, uint64_t nonce,
 		       uint64_t group)
 {
-	uint32_t x[4][LANES];
-
-	for (int i = 0; i < LANES; i++) {
+	for (int i = 0; i < LANES; i += AT_ONCE) {
 		uint64_t block = group * LANES + (uint64_t)i;
+		struct words x = counters(block, nonce);
+		struct words y = counters(block + PRODUCTS, nonce);
 
-		x[0][i] = (uint32_t)block;
-		x[1][i] = (uint32_t)(block >> 32);
-		x[2][i] = (uint32_t)nonce;
-		x[3][i] = (uint32_t)(nonce >> 32);
+		rounds(&x, &y, key);
+		put(out + i, &x);
+		put(out + i + PRODUCTS, &y);
 	}
-	rounds(x, (uint32_t)key, (uint32_t)(key >> 32));
-	memcpy(out, x, sizeof(x));
 }
 
 void philox_fill(uint32_t *out, uint64_t key, uint64_t nonce, uint64_t first,

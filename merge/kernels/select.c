@@ -32,24 +32,49 @@ void select_find_top(struct select *select, const uint64_t *counts)
 	select->below = below;
 }
 
+/* Bits of the bytes of eight flags, each 0 or 1. */
+static inline uint64_t pack8(const uint8_t flags[8])
+{
+	uint64_t bytes;
+
+	memcpy(&bytes, flags, sizeof(bytes));
+	return bytes * UINT64_C(0x0102040810204080) >> 56;
+}
+
+/*
+ * Which of up to 64 elements have keys that, shifted, are `wanted`: a bit for
+ * each. Without branches, as equal elements may be many or few.
+ */
+static inline uint64_t find_equal(const float *x, size_t n, unsigned shift,
+				  uint32_t wanted)
+{
+	uint8_t flags[64];
+	uint64_t bits = 0;
+
+	if (n < 64) {
+		for (size_t i = 0; i < n; i++)
+			bits |= (uint64_t)(select_key(x[i]) >> shift == wanted)
+				<< i;
+		return bits;
+	}
+	for (size_t i = 0; i < 64; i++)
+		flags[i] = select_key(x[i]) >> shift == wanted;
+	for (size_t i = 0; i < 8; i++)
+		bits |= pack8(flags + 8 * i) << 8 * i;
+	return bits;
+}
+
 void select_count_lows(uint64_t *counts, uint32_t top, const float *x, size_t n)
 {
-	uint32_t keys[64];
-
 	for (size_t at = 0; at < n; at += 64) {
-		size_t now = n - at < 64 ? n - at : 64;
-		uint32_t any = 0;
+		uint64_t bits =
+			find_equal(x + at, n - at < 64 ? n - at : 64, 16, top);
 
-		for (size_t i = 0; i < now; i++) {
-			keys[i] = select_key(x[at + i]);
-			any += keys[i] >> 16 == top;
+		for (; bits; bits &= bits - 1) {
+			size_t i = at + (unsigned)__builtin_ctzll(bits);
+			__atomic_fetch_add(&counts[select_key(x[i]) & 0xffff],
+					   1, __ATOMIC_RELAXED);
 		}
-		if (!any)
-			continue;
-		for (size_t i = 0; i < now; i++)
-			if (keys[i] >> 16 == top)
-				__atomic_fetch_add(&counts[keys[i] & 0xffff], 1,
-						   __ATOMIC_RELAXED);
 	}
 }
 
@@ -69,15 +94,13 @@ void select_mark(uint64_t *marks, size_t at, uint32_t key, const float *x,
 		 size_t n)
 {
 	for (size_t begin = 0; begin < n; begin += 64) {
-		size_t end = n - begin < 64 ? n : begin + 64;
-		uint32_t any = 0;
+		uint64_t bits = find_equal(
+			x + begin, n - begin < 64 ? n - begin : 64, 0, key);
+		size_t word = (at + begin) / 64, skip = (at + begin) % 64;
 
-		for (size_t i = begin; i < end; i++)
-			any += select_key(x[i]) == key;
-		for (size_t i = begin; any && i < end; i++)
-			if (select_key(x[i]) == key)
-				marks[(at + i) / 64] |= UINT64_C(1)
-							<< (at + i) % 64;
+		marks[word] |= bits << skip;
+		if (skip && bits >> (64 - skip))
+			marks[word + 1] |= bits >> (64 - skip);
 	}
 }
 

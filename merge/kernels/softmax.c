@@ -6,6 +6,7 @@
 
 #define CHUNK 256
 #define LANES 16
+#define KEPT 16384 /* powers of a row that are not computed twice */
 #define SMALL 1e-8 /* added to every probability */
 
 /* ln 2 in two parts; multiples of the first up to 2^11 are exact. */
@@ -113,36 +114,67 @@ static void raise(double *restrict out, const float *restrict x, double most,
 		out[i] = exponential((double)x[i] - most);
 }
 
-static double sum_raised(const float *x, double most, size_t n)
-{
-	double lanes[LANES] = {}, raised[CHUNK];
+/* A row as probabilities, but for the factor 1 / sum. */
+struct raised {
+	const float *row;
+	size_t n;
+	double most, sum;
+	double *kept; /* (KEPT,) powers of the row's beginning */
+};
 
-	for (size_t at = 0; at < n; at += CHUNK) {
-		raise(raised, x + at, most, n - at < CHUNK ? n - at : CHUNK);
-		add_row(lanes, raised);
+/* The powers of the chunk at `at`, zero behind the row's end. */
+static void raise_chunk(double *restrict out, const struct raised *raised,
+			size_t at)
+{
+	size_t left = raised->n - at;
+
+	raise(out, raised->row + at, raised->most, left < CHUNK ? left : CHUNK);
+}
+
+static void sum_raised(struct raised *raised)
+{
+	double lanes[LANES] = {}, own[CHUNK];
+
+	raised->most = find_most(raised->row, raised->n);
+	for (size_t at = 0; at < raised->n; at += CHUNK) {
+		double *powers = at < KEPT ? raised->kept + at : own;
+		raise_chunk(powers, raised, at);
+		add_row(lanes, powers);
 	}
-	return add_lanes(lanes);
+	raised->sum = add_lanes(lanes);
+}
+
+static const double *find_raised(double *room, const struct raised *raised,
+				 size_t at)
+{
+	if (at < KEPT)
+		return raised->kept + at;
+	raise_chunk(room, raised, at);
+	return room;
 }
 
 double softmax_divergence(const float *x, const float *y, size_t n)
 {
-	double x_most = find_most(x, n), y_most = find_most(y, n);
-	double x_sum = sum_raised(x, x_most, n);
-	double y_sum = sum_raised(y, y_most, n);
-	double lanes[LANES] = {}, p[CHUNK], q[CHUNK];
+	double x_kept[KEPT], y_kept[KEPT], lanes[LANES] = {};
+	struct raised x_raised = {.row = x, .n = n, .kept = x_kept};
+	struct raised y_raised = {.row = y, .n = n, .kept = y_kept};
+	double x_room[CHUNK], y_room[CHUNK], terms[CHUNK];
 
+	sum_raised(&x_raised);
+	sum_raised(&y_raised);
 	for (size_t at = 0; at < n; at += CHUNK) {
 		size_t now = n - at < CHUNK ? n - at : CHUNK;
+		const double *p = find_raised(x_room, &x_raised, at);
+		const double *q = find_raised(y_room, &y_raised, at);
 
-		raise(p, x + at, x_most, now);
-		raise(q, y + at, y_most, now);
+		memset(terms, 0, sizeof(terms));
 		for (size_t i = 0; i < now; i++) {
-			double own = p[i] / x_sum + SMALL;
-			double other = q[i] / y_sum + SMALL;
+			double own = p[i] / x_raised.sum + SMALL;
+			double other = q[i] / y_raised.sum + SMALL;
 
-			p[i] = own * logarithm(own / other);
+			terms[i] = own * logarithm(own / other);
 		}
-		add_row(lanes, p);
+		add_row(lanes, terms);
 	}
 	double sum = add_lanes(lanes);
 	return sum < 0 ? 0 : sum;

@@ -131,6 +131,19 @@ static void add_squares(double *restrict sum, const float *restrict x,
 	}
 }
 
+/* Dividing by a power of two is multiplying by its inverse, only slower. */
+static inline void divide_wide(double *restrict x, double divisor, size_t n)
+{
+	int exponent;
+
+	if (frexp(divisor, &exponent) == 0.5)
+		for (size_t i = 0; i < n; i++)
+			x[i] *= 1 / divisor;
+	else
+		for (size_t i = 0; i < n; i++)
+			x[i] /= divisor;
+}
+
 /* Population variance of the task vectors, element by element. */
 static void find_variance(float *out, float *const *in, size_t n,
 			  const struct method_args *args)
@@ -144,13 +157,13 @@ static void find_variance(float *out, float *const *in, size_t n,
 		for (unsigned i = 0; i < args->n_inputs; i++)
 			if ((int)i != args->base)
 				add_wide(mean, in[i] + at, now);
-		for (size_t i = 0; i < now; i++)
-			mean[i] /= n_vectors;
+		divide_wide(mean, n_vectors, now);
 		for (unsigned i = 0; i < args->n_inputs; i++)
 			if ((int)i != args->base)
 				add_squares(sum, in[i] + at, mean, now);
+		divide_wide(sum, n_vectors, now);
 		for (size_t i = 0; i < now; i++)
-			out[at + i] = (float)(sum[i] / n_vectors);
+			out[at + i] = (float)sum[i];
 	}
 }
 
