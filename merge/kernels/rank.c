@@ -16,6 +16,7 @@
 #define GROUP 64
 #define CHUNK 1024
 #define MOST_BINS 4096
+#define STEP 16 /* bins; most of them are empty */
 
 /* Shorter rows are counted out without a histogram. */
 #define SHORT 256
@@ -35,19 +36,22 @@ struct ranking {
 
 static void set_kept(const struct ranking *ranking, size_t i, bool kept)
 {
-	uint64_t bit = UINT64_C(1) << i % 64;
-
-	if (kept)
-		ranking->keep[i / 64] |= bit;
-	else
-		ranking->keep[i / 64] &= ~bit;
+	ranking->keep[i / 64] |= (uint64_t)kept << i % 64;
 }
 
-/* Is an element of this rank kept by this draw? */
+/* Draws below this keep an element of this rank. */
+static inline uint64_t limit_of(const struct ranking *ranking, uint64_t rank)
+{
+	double limit = ranking->least + (double)rank * ranking->draws_per_rank;
+	uint64_t whole = limit > 0 ? (uint64_t)limit : 0;
+
+	return whole + ((double)whole < limit);
+}
+
 static inline bool keeps(const struct ranking *ranking, uint32_t draw,
 			 uint64_t rank)
 {
-	return draw < ranking->least + (double)rank * ranking->draws_per_rank;
+	return draw < limit_of(ranking, rank);
 }
 
 /* The rank of element i by counting those below it. */
@@ -55,22 +59,13 @@ static uint64_t count_below(const struct ranking *ranking, size_t i)
 {
 	const float *row = ranking->row;
 	uint32_t key = select_key(row[i]);
-	uint32_t below = 0, equal = 0;
+	uint32_t below = 0;
 
-	for (size_t j = 0; j < ranking->n; j++)
-		below += select_key(row[j]) < key;
 	for (size_t j = 0; j < i; j++)
-		equal += select_key(row[j]) == key;
-	return (uint64_t)below + equal;
-}
-
-/* Bits of the bytes of eight flags, each 0 or 1. */
-static inline uint64_t pack8(const uint8_t flags[8])
-{
-	uint64_t bytes;
-
-	memcpy(&bytes, flags, sizeof(bytes));
-	return bytes * UINT64_C(0x0102040810204080) >> 56;
+		below += select_key(row[j]) <= key;
+	for (size_t j = i; j < ranking->n; j++)
+		below += select_key(row[j]) < key;
+	return below;
 }
 
 /* Bit masks of a group: draws that keep, and draws that need a rank. */
@@ -85,8 +80,8 @@ static void sort_draws(const struct ranking *ranking, const uint32_t *draws,
 	}
 	*ret_sure = *ret_open = 0;
 	for (int i = 0; i < GROUP / 8; i++) {
-		*ret_sure |= pack8(sure + 8 * i) << 8 * i;
-		*ret_open |= pack8(open + 8 * i) << 8 * i;
+		*ret_sure |= select_pack8(sure + 8 * i) << 8 * i;
+		*ret_open |= select_pack8(open + 8 * i) << 8 * i;
 	}
 	*ret_open &= ~*ret_sure;
 }
@@ -113,24 +108,60 @@ static inline uint32_t find_bin(const struct part *part, uint32_t key)
 	return key >> part->level->shift & ((1u << part->level->bits) - 1);
 }
 
+/* Counts of a row's keys in the bins of the first level: nearly all work. */
+static void count_all(const struct ranking *ranking, uint32_t *counts)
+{
+	const unsigned shift = levels[0].shift;
+
+	for (size_t i = 0; i < ranking->n; i++)
+		counts[select_key(ranking->row[i]) >> shift]++;
+}
+
+static void count_part(const struct ranking *ranking, const struct part *part,
+		       uint32_t *counts)
+{
+	for (size_t i = 0; i < ranking->n; i++) {
+		uint32_t key = select_key(ranking->row[i]);
+		if (is_part(part, key))
+			counts[find_bin(part, key)]++;
+	}
+}
+
+/* From counts of STEP bins to the ranks at which they begin. */
+static uint32_t add_up(uint32_t *bins, uint32_t begin)
+{
+	uint32_t any = 0;
+
+	for (int i = 0; i < STEP; i++)
+		any |= bins[i];
+	if (!any) {
+		for (int i = 0; i < STEP; i++)
+			bins[i] = begin;
+		return begin;
+	}
+	for (int i = 0; i < STEP; i++) {
+		uint32_t size = bins[i];
+		bins[i] = begin;
+		begin += size;
+	}
+	return begin;
+}
+
 /* Ranks at which the bins begin; behind the last, that at which it ends. */
 static void count_bins(const struct ranking *ranking, const struct part *part,
 		       uint32_t *begins)
 {
 	uint32_t n_bins = 1u << part->level->bits;
-
-	memset(begins, 0, (n_bins + 1) * sizeof(*begins));
-	for (size_t i = 0; i < ranking->n; i++) {
-		uint32_t key = select_key(ranking->row[i]);
-		if (is_part(part, key))
-			begins[find_bin(part, key)]++;
-	}
 	uint32_t begin = (uint32_t)part->below;
-	for (uint32_t bin = 0; bin <= n_bins; bin++) {
-		uint32_t size = begins[bin];
-		begins[bin] = begin;
-		begin += size;
-	}
+
+	memset(begins, 0, n_bins * sizeof(*begins));
+	if (part->level == levels)
+		count_all(ranking, begins);
+	else
+		count_part(ranking, part, begins);
+	for (uint32_t bin = 0; bin < n_bins; bin += STEP)
+		begin = add_up(begins + bin, begin);
+	begins[n_bins] = begin;
 }
 
 /* Would so many elements of one bin leave too many undecided? */
@@ -139,27 +170,56 @@ static bool too_many(const struct ranking *ranking, double size)
 	return size * size * ranking->draws_per_rank * 0x1p-32 > MANY;
 }
 
+/* Draws below `sure` keep every element of a bin, from `never` on none. */
+struct bounds {
+	uint64_t sure, never;
+};
+
 struct bins {
 	uint32_t begins[MOST_BINS + 1];
 	uint64_t marked[MOST_BINS / 64]; /* to be looked into */
+	struct bounds bounds[MOST_BINS]; /* of bins with elements */
 };
 
-/* Decides element i by the bounds of its bin, or marks the bin. */
-static void decide(const struct ranking *ranking, const struct part *part,
-		   struct bins *bins, size_t i, uint32_t draw)
+static void find_bounds(const struct ranking *ranking, struct bins *bins,
+			uint32_t n_bins)
+{
+	const uint32_t *begins = bins->begins;
+
+	for (uint32_t bin = 0; bin < n_bins; bin++) {
+		if (bin % STEP == 0 && begins[bin] == begins[bin + STEP])
+			bin += STEP - 1;
+		else if (begins[bin] < begins[bin + 1])
+			bins->bounds[bin] = (struct bounds){
+				.sure = limit_of(ranking, begins[bin]),
+				.never = limit_of(ranking, begins[bin + 1] - 1),
+			};
+	}
+}
+
+/* Decides element i where its bin's bounds do not, or marks the bin. */
+static void decide_within(const struct ranking *ranking, struct bins *bins,
+			  uint32_t bin, size_t i, uint32_t draw)
+{
+	uint32_t size = bins->begins[bin + 1] - bins->begins[bin];
+
+	if (too_many(ranking, size))
+		bins->marked[bin / 64] |= UINT64_C(1) << bin % 64;
+	else
+		set_kept(ranking, i,
+			 keeps(ranking, draw, count_below(ranking, i)));
+}
+
+static inline void decide(const struct ranking *ranking,
+			  const struct part *part, struct bins *bins, size_t i,
+			  uint32_t draw)
 {
 	uint32_t bin = find_bin(part, select_key(ranking->row[i]));
-	uint32_t begin = bins->begins[bin], end = bins->begins[bin + 1];
-	bool kept = keeps(ranking, draw, begin);
+	const struct bounds *bounds = &bins->bounds[bin];
 
-	if (!kept && keeps(ranking, draw, end - 1)) {
-		if (too_many(ranking, end - begin)) {
-			bins->marked[bin / 64] |= UINT64_C(1) << bin % 64;
-			return;
-		}
-		kept = keeps(ranking, draw, count_below(ranking, i));
-	}
-	set_kept(ranking, i, kept);
+	set_kept(ranking, i, draw < bounds->sure);
+	if (draw - bounds->sure < bounds->never - bounds->sure)
+		decide_within(ranking, bins, bin, i, draw);
 }
 
 /* Where bins are single keys, their elements have the ranks in order. */
@@ -220,6 +280,21 @@ static void decide_open(const struct ranking *ranking, const struct part *part,
 	}
 }
 
+static void rank_part(const struct ranking *ranking, const struct part *part);
+
+/* Looks into a bin. */
+static void rank_inner(const struct ranking *ranking, const struct part *part,
+		       const struct bins *bins, uint32_t bin)
+{
+	struct part inner = {
+		.level = part->level + 1,
+		.prefix = part->prefix << part->level->bits | bin,
+		.below = bins->begins[bin],
+	};
+
+	rank_part(ranking, &inner);
+}
+
 static void rank_part(const struct ranking *ranking, const struct part *part)
 {
 	uint32_t n_bins = 1u << part->level->bits;
@@ -230,18 +305,13 @@ static void rank_part(const struct ranking *ranking, const struct part *part)
 		decide_all(ranking, part, bins.begins);
 		return;
 	}
+	find_bounds(ranking, &bins, n_bins);
 	memset(bins.marked, 0, sizeof(bins.marked));
 	decide_open(ranking, part, &bins, part->level == levels);
-	for (uint32_t bin = 0; bin < n_bins; bin++) {
-		if (!(bins.marked[bin / 64] >> bin % 64 & 1))
-			continue;
-		struct part inner = {
-			.level = part->level + 1,
-			.prefix = part->prefix << part->level->bits | bin,
-			.below = bins.begins[bin],
-		};
-		rank_part(ranking, &inner);
-	}
+	for (uint32_t word = 0; word < n_bins / 64; word++)
+		for (uint64_t left = bins.marked[word]; left; left &= left - 1)
+			rank_inner(ranking, part, &bins,
+				   word * 64 + (uint32_t)__builtin_ctzll(left));
 }
 
 /* A chance as a draw: draws are below it as often. */

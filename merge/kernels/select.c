@@ -32,15 +32,6 @@ void select_find_top(struct select *select, const uint64_t *counts)
 	select->below = below;
 }
 
-/* Bits of the bytes of eight flags, each 0 or 1. */
-static inline uint64_t pack8(const uint8_t flags[8])
-{
-	uint64_t bytes;
-
-	memcpy(&bytes, flags, sizeof(bytes));
-	return bytes * UINT64_C(0x0102040810204080) >> 56;
-}
-
 /*
  * Which of up to 64 elements have keys that, shifted, are `wanted`: a bit for
  * each. Without branches, as equal elements may be many or few.
@@ -60,7 +51,7 @@ static inline uint64_t find_equal(const float *x, size_t n, unsigned shift,
 	for (size_t i = 0; i < 64; i++)
 		flags[i] = select_key(x[i]) >> shift == wanted;
 	for (size_t i = 0; i < 8; i++)
-		bits |= pack8(flags + 8 * i) << 8 * i;
+		bits |= select_pack8(flags + 8 * i) << 8 * i;
 	return bits;
 }
 

@@ -50,6 +50,15 @@ static inline float select_value(uint32_t key)
 	return value;
 }
 
+/* Bits of the bytes of eight flags, each 0 or 1. */
+static inline uint64_t select_pack8(const uint8_t flags[8])
+{
+	uint64_t bytes;
+
+	memcpy(&bytes, flags, sizeof(bytes));
+	return bytes * UINT64_C(0x0102040810204080) >> 56;
+}
+
 /* What becomes known, pass by pass, of the element with a rank. */
 struct select {
 	uint64_t rank;

@@ -91,10 +91,23 @@ static void drop_alike(float *delta, uint64_t first, size_t n, double density,
 	}
 }
 
-static void drop_unmarked(float *delta, const uint64_t *keep, size_t n)
+static inline void drop_unset(float *delta, uint32_t bits, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		delta[i] *= (float)(keep[i / 64] >> i % 64 & 1);
+		delta[i] *= (float)(int)(bits >> i & 1);
+}
+
+static void drop_unmarked(float *delta, const uint64_t *keep, size_t n)
+{
+	for (size_t at = 0; at < n; at += 32) {
+		uint32_t bits = (uint32_t)(keep[at / 64] >> at % 64);
+		size_t left = n - at;
+
+		if (left >= 32)
+			drop_unset(delta + at, bits, 32);
+		else
+			drop_unset(delta + at, bits, left);
+	}
 }
 
 /* Rows by rank; elements [first, first + n) are whole rows. */
