@@ -8,31 +8,9 @@
 #include <string.h>
 
 #include "util/text.h"
+#include "util/utf8.h"
 
 #define MAX_DEPTH 64
-
-/* Length of the UTF-8 sequence at text, or 0 if it is none. */
-static size_t sequence(const unsigned char *text, size_t left)
-{
-	unsigned char c = text[0];
-	size_t n = c < 0x80   ? 1
-		   : c < 0xc2 ? 0
-		   : c < 0xe0 ? 2
-		   : c < 0xf0 ? 3
-		   : c < 0xf5 ? 4
-			      : 0;
-	if (n == 0 || n > left)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	/* Overlong forms, surrogates, and what lies beyond U+10FFFF. */
-	if ((c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) ||
-	    (c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f))
-		return 0;
-	return n;
-}
 
 /*
  * What cJSON does not look at: encoding, NUL, depth. Inside strings only
@@ -46,7 +24,7 @@ static const char *scan(const char *text, size_t size)
 	unsigned depth = 0;
 
 	while (p < end) {
-		size_t n = sequence(p, (size_t)(end - p));
+		size_t n = utf8_sequence(p, (size_t)(end - p));
 		if (n == 0)
 			return "it is not UTF-8";
 		/* cJSON takes any control character for white space. */
