@@ -156,7 +156,7 @@ static int compare_companions(const void *a, const void *b)
 /* Whether an adapter of the source has a say in it. */
 static bool has_overlay(const struct source *source)
 {
-	for (; source; source = source->donor) {
+	for (; source && !source->made; source = source->donor) {
 		if (source->overlay)
 			return true;
 	}
@@ -212,24 +212,39 @@ static int lay_over(struct listing *listing, const struct source *source)
 	return r;
 }
 
+/* The companions that were computed. */
+static int list_made(struct listing *listing, const struct source *source)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < source->n_made; i++) {
+		struct companion companion = {0};
+		r = file_share(source->made[i].file, &companion.file,
+			       listing->err);
+		if (r == 0)
+			r = add_companion(listing, companion,
+					  source->made[i].path);
+	}
+	return r;
+}
+
 int source_companions(const struct source *source, struct companion **ret,
 		      size_t *ret_n, struct notes *notes, struct error *err)
 {
 	const struct source *root = source;
-	while (root->donor)
+	while (root->donor && !root->made)
 		root = root->donor;
 
 	struct folder folder = {0};
-	int r = folder_init(&folder, root->directory, err);
-	if (r < 0)
-		return r;
-
 	struct listing listing = {
 		.folder = &folder,
 		.notes = notes,
 		.err = err,
 	};
-	r = list_folder(&listing, "", 0);
+	int r = root->made ? list_made(&listing, root)
+			   : folder_init(&folder, root->directory, err);
+	if (r == 0 && !root->made)
+		r = list_folder(&listing, "", 0);
 	if (r == 0 && has_overlay(source))
 		r = lay_over(&listing, source);
 	folder_done(&folder);

@@ -96,6 +96,23 @@ int file_of_bytes(const char *path, const void *data, size_t size,
 	return 0;
 }
 
+int file_share(const struct file *file, struct file **ret, struct error *err)
+{
+	AUTO(file) shared = calloc(1, sizeof(*shared));
+	if (!shared)
+		return error_set(err, -ENOMEM, "out of memory");
+	*shared = *file;
+	shared->fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+	shared->path = strdup(file->path);
+	if (!shared->path)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (shared->fd < 0)
+		return error_set(err, -errno, "%s: %s", file->path,
+				 strerror(errno));
+	*ret = TAKE(shared);
+	return 0;
+}
+
 int file_load(const struct file *file, uint64_t most, char **ret,
 	      struct error *err)
 {

@@ -43,6 +43,9 @@ int file_open(int at, const char *relative, const char *path, const char *etag,
 int file_of_bytes(const char *path, const void *data, size_t size,
 		  struct file **ret, struct error *err);
 
+/* The same file once more, for another owner. */
+int file_share(const struct file *file, struct file **ret, struct error *err);
+
 /* All bytes and a NUL behind them; malloc'ed. Larger than `most`: -EINVAL. */
 int file_load(const struct file *file, uint64_t most, char **ret,
 	      struct error *err);

@@ -12,6 +12,7 @@ const char *const overlay_files[] = {
 	"tokenizer.model",
 	"tokenizer.model.v3",
 	"tekken.json",
+	"tiktoken.model",
 	"vocab.json",
 	"vocab.txt",
 	"merges.txt",

@@ -405,6 +405,16 @@ int source_open_files(const char *directory, const char *label,
 	return 0;
 }
 
+static int find_made(const struct source *source, const char *relative,
+		     struct file **ret, struct error *err)
+{
+	for (size_t i = 0; i < source->n_made; i++) {
+		if (strcmp(source->made[i].path, relative) == 0)
+			return file_share(source->made[i].file, ret, err);
+	}
+	return -ENOENT;
+}
+
 int source_find_file(const struct source *source, const char *relative,
 		     struct file **ret, struct error *err)
 {
@@ -414,6 +424,8 @@ int source_find_file(const struct source *source, const char *relative,
 		source = source->donor;
 
 	for (; source->donor; source = source->donor) {
+		if (source->made)
+			return find_made(source, relative, ret, err);
 		if (!source->overlay)
 			continue;
 		enum overlay_place place =
@@ -448,6 +460,7 @@ void source_close(struct source *source)
 	free(source->files);
 	cJSON_Delete(source->config);
 	free(source->config_text);
+	companions_free(source->made, source->n_made);
 	free(source->directory);
 	free(source->label);
 	free(source);

@@ -50,6 +50,10 @@ struct source {
 	 * and chat template are the model's where it has them.
 	 */
 	const struct source *overlay;
+	/* (n_made,) by path: companions that were computed, in place of the
+	 * donor's; NULL: the donor's are meant; owned. */
+	struct companion *made;
+	size_t n_made;
 };
 
 /*
