@@ -98,4 +98,8 @@ char *arch_canonical(const char *name);
 bool arch_is_embedding(const char *name);
 bool arch_is_head(const char *name);
 
+/* Has the tensor a row for each token: an embedding, a head, its bias, or that
+ * of an extra prediction layer? */
+bool arch_has_tokens(const char *name);
+
 #endif

@@ -146,3 +146,19 @@ bool arch_is_head(const char *name)
 	       strcmp(name, "output.weight") == 0 ||
 	       strcmp(name, "model.output.weight") == 0;
 }
+
+bool arch_has_tokens(const char *name)
+{
+	static const char *const endings[] = {
+		"lm_head.bias",
+		"embed_out.bias",
+		"output_layer.bias",
+		"cls.predictions.bias",
+		"cls.predictions.decoder.bias",
+		"vocab_projector.bias",
+		"shared_head.head.weight",
+	};
+
+	return arch_is_embedding(name) || arch_is_head(name) ||
+	       ends_in(name, endings, ARRAY_SIZE(endings));
+}

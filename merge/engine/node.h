@@ -31,6 +31,7 @@ struct cJSON;
 struct describing;
 struct error;
 struct node;
+struct row_map;
 struct tensor;
 
 /* Bytes of a leaf that a thread has read. */
@@ -151,6 +152,18 @@ struct merge_terms {
 	const struct method_stream *streams;
 };
 int node_merge(const struct merge_terms *terms, struct node **ret);
+
+/*
+ * Rows of other nodes, as the map (borrowed) says: inputs are the map's. shape
+ * is that of an input, of which all but the first dimension is kept; its rows
+ * must be within the 32 bits of the map.
+ */
+int node_gather(const struct row_map *map, struct node *const *inputs,
+		const struct shape *shape, const struct dtype *dtype,
+		struct node **ret);
+
+/* The map of a gather node, or NULL. */
+const struct row_map *node_rows(const struct node *node);
 void node_free(struct node *node);
 DEFINE_AUTO(node, node_free);
 

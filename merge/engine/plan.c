@@ -6,11 +6,13 @@
 
 #include "merge/engine/adapted.h"
 #include "merge/engine/node.h"
+#include "merge/engine/plan_rows.h"
 #include "merge/engine/planner.h"
 #include "merge/engine/shelf.h"
 #include "merge/engine/stages.h"
 #include "merge/methods/method.h"
 #include "merge/source/source.h"
+#include "merge/tokenizer/vocabulary.h"
 #include "util/text.h"
 
 const char *const tensor_copied = "copied";
@@ -344,31 +346,16 @@ static int hand_over(struct planner *planner)
 	return 0;
 }
 
-static int refuse_unbuilt(const struct recipe *recipe, struct error *err)
-{
-	if (recipe->tokenizer_line)
-		return error_set(err, -EINVAL,
-				 "%s:%u: tokenizer merging is not built yet; "
-				 "without this key the donor's tokenizer files "
-				 "are passed through",
-				 recipe->path, recipe->tokenizer_line);
-	if (recipe->chat_template_line)
-		return error_set(
-			err, -EINVAL,
-			"%s:%u: chat_template is not built yet; without this "
-			"key the donor's is passed through",
-			recipe->path, recipe->chat_template_line);
-	return 0;
-}
-
 static int plan_all(struct planner *planner)
 {
 	const struct recipe *recipe = planner->recipe;
-	int r = refuse_unbuilt(recipe, planner->err);
+	int r = models_open(recipe, planner->stages, planner->options,
+			    planner->plan->shelf, &planner->plan->notes,
+			    &planner->models, planner->err);
 	if (r == 0)
-		r = models_open(recipe, planner->stages, planner->options,
-				planner->plan->shelf, &planner->plan->notes,
-				&planner->models, planner->err);
+		r = plan_vocabulary(planner);
+	if (r == 0)
+		r = plan_chat(planner);
 	if (r < 0)
 		return r;
 
@@ -444,6 +431,9 @@ void plan_free(struct plan *plan)
 		free(plan->depths[i].layers);
 	}
 	free(plan->depths);
+	vocabulary_free(plan->vocabulary);
+	free(plan->chat_template);
+	free(plan->chat_origin);
 	free(plan->sources);
 	stages_free(plan->stages);
 	notes_done(&plan->notes);

@@ -26,6 +26,7 @@ struct shelf;
 struct source;
 struct stages;
 struct tensor;
+struct vocabulary;
 
 struct output_tensor {
 	char *name; /* owned */
@@ -78,7 +79,10 @@ struct plan {
 	const char *architecture;
 	uint64_t vocab_size; /* of config.json; 0: as the donor says */
 	int tied; /* tie_word_embeddings: -1 as the donor says, 0, 1 */
-	struct notes notes; /* what a person should know */
+	struct vocabulary *vocabulary; /* NULL: the donor's; owned */
+	char *chat_template;	       /* NULL: the donor's; owned */
+	char *chat_origin;	       /* in words, where it is from; owned */
+	struct notes notes;	       /* what a person should know */
 };
 
 struct plan_options {

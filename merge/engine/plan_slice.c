@@ -5,6 +5,7 @@
 #include <uthash.h>
 
 #include "merge/engine/node.h"
+#include "merge/engine/plan_rows.h"
 #include "merge/engine/planner.h"
 #include "merge/engine/shelf.h"
 #include "merge/methods/method.h"
@@ -161,22 +162,21 @@ static int check_shapes(struct planner *planner, const struct job *job)
 			first_input = i;
 			continue;
 		}
-		if (shape_equal(&first->shape, &node->shape))
+		bool rows = arch_has_tokens(job->name);
+		if (rows ? shape_equal_rows(&first->shape, &node->shape)
+			 : shape_equal(&first->shape, &node->shape))
 			continue;
 		char a[192], b[192];
-		bool rows =
-			arch_is_embedding(job->name) || arch_is_head(job->name);
 		return error_set(
 			planner->err, -EINVAL,
-			"%s:%u: tensor %s is %s in %s, but %s in %s; %s",
+			"%s:%u: tensor %s is %s in %s, but %s in %s; all "
+			"inputs must have the same %s",
 			planner->recipe->path, job->slice->slice->line,
 			job->name, shape_format(&first->shape, a),
 			label_of(planner, job->slice, first_input),
 			shape_format(&node->shape, b),
 			label_of(planner, job->slice, i),
-			rows ? "vocabularies must be aligned first (tokenizer: "
-			       "{source: base})"
-			     : "all inputs must have the same shape");
+			rows ? "width" : "shape");
 	}
 	return 0;
 }
@@ -343,8 +343,9 @@ static void find_nodes(const struct job *job, struct node **inputs,
 	}
 }
 
+/* tail: see plan_common_rows(). */
 static int merge_terms(struct planner *planner, const struct job *job,
-		       const struct merge_terms *terms)
+		       const struct merge_terms *terms, struct node *tail)
 {
 	struct node *node = NULL;
 	if (node_merge(terms, &node) < 0)
@@ -359,7 +360,8 @@ static int merge_terms(struct planner *planner, const struct job *job,
 	}
 	if (node_set_add(&planner->plan->shelf->nodes, node, &node) < 0)
 		return no_memory(planner);
-	return emit(planner, job, node, terms->method->name);
+	r = plan_append_rows(planner, &node, tail);
+	return r < 0 ? r : emit(planner, job, node, terms->method->name);
 }
 
 static int merge_job(struct planner *planner, const struct job *job)
@@ -374,8 +376,11 @@ static int merge_job(struct planner *planner, const struct job *job)
 		return no_memory(planner);
 
 	int base = -1;
+	struct node *tail = NULL;
 	find_nodes(job, inputs, &base);
-	int r = param_values(planner, job, values);
+	int r = plan_common_rows(planner, job->name, inputs, n, &tail);
+	if (r == 0)
+		r = param_values(planner, job, values);
 	if (r == 0)
 		r = find_streams(planner, job, streams);
 	if (r < 0)
@@ -388,7 +393,7 @@ static int merge_job(struct planner *planner, const struct job *job)
 		.values = values,
 		.streams = streams,
 	};
-	return merge_terms(planner, job, &terms);
+	return merge_terms(planner, job, &terms, tail);
 }
 
 /* Decides between merging and carrying. */
@@ -428,6 +433,25 @@ static int plan_job(struct planner *planner, const struct job *job)
 	return merge_job(planner, job);
 }
 
+/* Embeddings and heads of all inputs in the order of the output's tokens. */
+static int align_rows(struct planner *planner, struct job *job)
+{
+	unsigned n = job->slice->n_inputs;
+	AUTO_FREE size_t *models = calloc(n + 1, sizeof(*models));
+	AUTO_FREE struct node **nodes = calloc(n + 1, sizeof(struct node *));
+	if (!models || !nodes)
+		return no_memory(planner);
+
+	for (unsigned i = 0; i < n; i++) {
+		models[i] = job->slice->inputs[i].model;
+		nodes[i] = job->inputs[i].node;
+	}
+	int r = plan_align(planner, job->name, models, nodes, n);
+	for (unsigned i = 0; i < n; i++)
+		job->inputs[i].node = nodes[i];
+	return r;
+}
+
 /* Looks for the tensor in every input. */
 static int find_inputs(struct planner *planner, struct job *job,
 		       uint64_t offset)
@@ -458,7 +482,7 @@ static int find_inputs(struct planner *planner, struct job *job,
 		if (input->node)
 			job->n_present++;
 	}
-	return 0;
+	return align_rows(planner, job);
 }
 
 static double gradient_position(const struct slice_plan *slice,
@@ -497,6 +521,9 @@ static int plan_name(struct planner *planner, const struct slice_plan *slice,
 	} else if (r == 0) {
 		if (slice->n_inputs > 0)
 			r = note(planner, &job, "carried from the donor", "");
+		if (r == 0)
+			r = plan_align(planner, name, &planner->models.donor,
+				       &donors, 1);
 		if (r == 0)
 			r = emit(planner, &job, donors, tensor_carried);
 	}

@@ -7,6 +7,7 @@
 #include "merge/engine/adapted.h"
 #include "merge/engine/factor.h"
 #include "merge/engine/node.h"
+#include "merge/engine/row_map.h"
 #include "merge/source/source.h"
 
 int shelf_new(struct shelf **ret)
@@ -34,6 +35,9 @@ void shelf_free(struct shelf *shelf)
 	for (size_t i = 0; i < shelf->n_adapters; i++)
 		source_close(shelf->adapters[i]);
 	free(shelf->adapters);
+	for (size_t i = 0; i < shelf->n_maps; i++)
+		row_map_free(shelf->maps[i]);
+	free(shelf->maps);
 	for (size_t i = 0; i < shelf->n_sources; i++)
 		source_close(shelf->sources[i]);
 	free(shelf->sources);
@@ -108,6 +112,26 @@ int shelf_adapt(struct shelf *shelf, const struct adapted_terms *wanted,
 	if (r < 0)
 		return r;
 	*ret = adapted[shelf->n_adapted++];
+	return 0;
+}
+
+int shelf_keep_map(struct shelf *shelf, struct row_map *taken,
+		   const struct row_map **ret)
+{
+	AUTO(row_map) map = taken;
+
+	for (size_t i = 0; i < shelf->n_maps; i++) {
+		*ret = shelf->maps[i];
+		if (digest_equal(shelf->maps[i]->digest, map->digest) &&
+		    shelf->maps[i]->n_inputs == map->n_inputs)
+			return 0;
+	}
+	struct row_map **maps = reallocarray(shelf->maps, shelf->n_maps + 1,
+					     sizeof(struct row_map *));
+	if (!maps)
+		return -ENOMEM;
+	shelf->maps = maps;
+	*ret = maps[shelf->n_maps++] = TAKE(map);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 struct adapted;
 struct adapted_terms;
 struct factors;
+struct row_map;
 struct source;
 
 /* What a thread needs to evaluate a node, see node.h. */
@@ -37,6 +38,8 @@ struct shelf {
 	size_t n_adapted;
 	struct factors *factors; /* of all adapters */
 	struct node_set nodes;
+	struct row_map **maps; /* (n_maps,) of gather nodes */
+	size_t n_maps;
 	struct node_room room;
 	unsigned depth;	  /* the most stages that stand on each other */
 	size_t n_outputs; /* output tensors of the plans, stages aside */
@@ -58,6 +61,10 @@ int shelf_open_adapter(struct shelf *shelf, const char *directory,
 		       struct error *err);
 int shelf_adapt(struct shelf *shelf, const struct adapted_terms *terms,
 		const struct adapted **ret, struct error *err);
+
+/* Takes ownership of a map, on failure too; *ret is it or an equal one. */
+int shelf_keep_map(struct shelf *shelf, struct row_map *map,
+		   const struct row_map **ret);
 
 /* A thread will evaluate this node. */
 void shelf_make_room(struct shelf *shelf, const struct node *node);

@@ -8,6 +8,7 @@
 #include "merge/engine/plan.h"
 #include "merge/engine/shelf.h"
 #include "merge/output/config.h"
+#include "merge/output/files.h"
 #include "merge/source/source.h"
 #include "util/json.h"
 
@@ -59,6 +60,8 @@ int stage_source_new(const char *name, struct plan *plan, struct source **ret,
 	if (r == 0)
 		r = json_parse(source->config_text, strlen(source->config_text),
 			       "config.json", &source->config, err);
+	if (r == 0 && (plan->vocabulary || plan->chat_template))
+		r = files_beside(plan, &source->made, &source->n_made, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE(source);

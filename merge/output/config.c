@@ -53,8 +53,7 @@ int config_set(struct config_edit *edit, const char *object, const char *key,
 	return path ? json_edit(&edit->text, path, value) : -ENOMEM;
 }
 
-/* Nested objects that describe a part of the model. */
-static bool is_part(const cJSON *item)
+bool config_is_part(const cJSON *item)
 {
 	static const char suffix[] = "_config";
 	const char *name = item->string;
@@ -83,7 +82,7 @@ static int edit_dtype_in(struct config_edit *edit, const char *object,
 	{
 		if (r < 0)
 			return r;
-		if (!is_part(item))
+		if (!config_is_part(item))
 			continue;
 		AUTO_FREE char *part = config_path(object, item->string);
 		r = part ? edit_dtype_in(edit, part, value) : -ENOMEM;
@@ -161,6 +160,8 @@ static int edit_all(struct config_edit *edit)
 		r = edit_architecture(edit, plan->architecture);
 	if (r == 0)
 		r = edit_vocabulary(edit, plan->vocab_size);
+	if (r == 0)
+		r = config_edit_tokens(edit);
 	return r < 0 ? r : edit_tie(edit, plan->tied);
 }
 

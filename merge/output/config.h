@@ -7,6 +7,7 @@
 
 #include "util/error.h"
 
+struct file;
 struct plan;
 
 /*
@@ -18,10 +19,18 @@ struct plan;
  *            layers, the number of leading dense layers. What these cannot say
  *            is added to plan->notes.
  *   vocab    vocab_size when plan->vocab_size is not 0.
+ *   tokens   ids of tokens that are others now.
  *   tie      tie_word_embeddings when plan->tied is not -1.
  * *ret is malloc'ed.
  */
 int config_text(struct plan *plan, char **ret, struct error *err);
+
+/*
+ * generation_config.json with its ids of tokens, where those are others now;
+ * else *ret is NULL.
+ */
+int config_generation(struct plan *plan, const struct file *file,
+		      struct file **ret, struct error *err);
 
 /*
  * README.md in the form of MergeKit's model cards. title may be NULL. *ret is

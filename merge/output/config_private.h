@@ -5,6 +5,7 @@
 #define MERGE_OUTPUT_CONFIG_PRIVATE_H
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 
 struct layer_count;
 struct notes;
@@ -35,6 +36,12 @@ const cJSON *config_object(const cJSON *config, const char *object);
 
 /* NULL if object is NULL or has no such member. */
 const cJSON *config_member(const cJSON *object, const char *key);
+
+/* Is it a nested object that describes a part of the model? */
+bool config_is_part(const cJSON *item);
+
+/* Makes config.json speak of the output's vocabulary. */
+int config_edit_tokens(struct config_edit *edit);
 
 /*
  * Makes config.json speak of the output's layers: the count and its twins,

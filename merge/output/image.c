@@ -8,6 +8,7 @@
 
 #include "merge/engine/plan.h"
 #include "merge/output/config.h"
+#include "merge/output/files.h"
 #include "merge/output/image_private.h"
 #include "merge/output/layout.h"
 #include "merge/output/tree.h"
@@ -212,8 +213,7 @@ int image_new(struct plan *plan, const struct image_options *options,
 	int r = config_text(plan, &image->config, err);
 	if (r < 0)
 		return r;
-	r = source_companions(plan->donor, &image->companions,
-			      &image->n_companions, &plan->notes, err);
+	r = files_beside(plan, &image->companions, &image->n_companions, err);
 	if (r < 0)
 		return r;
 	r = card_text(plan, options->title, &image->card);

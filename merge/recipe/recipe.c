@@ -24,6 +24,8 @@ static void recipe_document_free(struct recipe *recipe)
 	free(recipe->name);
 	free(recipe->dtype);
 	free(recipe->out_dtype);
+	recipe_tokenizer_done(&recipe->tokenizer);
+	free(recipe->chat_template);
 	free(recipe);
 }
 

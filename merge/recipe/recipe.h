@@ -18,6 +18,7 @@
 
 #include "merge/recipe/model_ref.h"
 #include "merge/recipe/settings.h"
+#include "merge/recipe/tokenizer_form.h"
 #include "util/error.h"
 #include "util/macros.h"
 
@@ -59,9 +60,9 @@ struct recipe {
 	struct recipe_module *modules; /* (n_modules,) */
 	size_t n_modules;
 	struct settings parameters;
-	/* First line of each, 0 when absent; their contents come with the part
-	 * that serves them. */
-	unsigned tokenizer_line, chat_template_line;
+	struct recipe_tokenizer tokenizer;
+	char *chat_template; /* or NULL */
+	unsigned chat_template_line;
 	unsigned line;
 };
 

@@ -1,5 +1,6 @@
 #include "merge/recipe/tokenizer_form.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "merge/methods/method.h"
@@ -7,38 +8,41 @@
 #include "merge/recipe/recipe.h"
 #include "merge/recipe/scalar.h"
 
-/* "union", "base", or a model. */
-static int check_model(const struct form *form, const struct yaml *node,
-		       const char *what)
+void recipe_tokenizer_done(struct recipe_tokenizer *tokenizer)
 {
-	struct model_ref ref = {0};
-	int r = model_ref_read(form, node, what, &ref);
-	model_ref_done(&ref);
-	return r;
+	for (size_t i = 0; i < tokenizer->n_tokens; i++) {
+		struct recipe_token *token = &tokenizer->tokens[i];
+		free(token->text);
+		free(token->token);
+		model_ref_done(&token->model);
+	}
+	free(tokenizer->tokens);
+	model_ref_done(&tokenizer->model);
 }
 
-static int check_text(const struct form *form, const struct yaml *node,
-		      const char *what)
-{
-	AUTO_FREE char *text = NULL;
-	return form_text(form, node, what, &text);
-}
-
-static int check_whole(const struct form *form, const struct yaml *node,
-		       const char *what, double least)
+static int read_whole(const struct form *form, const struct yaml *node,
+		      const char *what, double least, uint32_t *ret)
 {
 	static const struct method_param whole = {.type = PARAM_INT};
 	double value;
 	int r = scalar_value(form, node, &whole, what, &value);
-	if (r == 0 && value < least)
-		r = form_error(form, node->line,
-			       "%s is %.0f; it must be at least %.0f", what,
-			       value, least);
-	return r;
+	if (r < 0)
+		return r;
+	if (value < least)
+		return form_error(form, node->line,
+				  "%s is %.0f; it must be at least %.0f", what,
+				  value, least);
+	if (value > 1 << 24)
+		return form_error(form, node->line,
+				  "%s is %.0f, beyond any vocabulary", what,
+				  value);
+	*ret = (uint32_t)value;
+	return 0;
 }
 
 /* {kind: model_token, model: ..., token or token_id: ...} */
-static int check_model_token(const struct form *form, const struct yaml *map)
+static int read_model_token(const struct form *form, const struct yaml *map,
+			    struct recipe_token *ret)
 {
 	static const char *const keys[] = {"kind", "model", "token", "token_id",
 					   NULL};
@@ -50,63 +54,105 @@ static int check_model_token(const struct form *form, const struct yaml *map)
 		return form_error(form, map->line,
 				  "a model_token needs model: and one of "
 				  "token: and token_id:");
+	ret->origin = token ? TOKEN_FROM_TOKEN : TOKEN_FROM_ID;
 	int r = form_keys(form, map, "a model_token", keys);
 	if (r == 0)
-		r = check_model(form, model->value, "model");
+		r = model_ref_read(form, model->value, "model", &ret->model);
 	if (r == 0 && token)
-		r = check_text(form, token->value, "token");
+		r = form_text(form, token->value, "token", &ret->token);
 	if (r == 0 && id)
-		r = check_whole(form, id->value, "token_id", 0);
+		r = read_whole(form, id->value, "token_id", 0, &ret->id);
 	return r;
 }
 
-static int check_token_source(const struct form *form, const struct yaml *node)
+static int read_origin(const struct form *form, const struct yaml *node,
+		       struct recipe_token *ret)
 {
 	static const char *const keys[] = {"kind", NULL};
-	const struct yaml_pair *kind =
+	const struct yaml_pair *pair =
 		node->kind == YAML_MAP ? form_find(node, "kind") : NULL;
+	AUTO_FREE char *kind = NULL;
 
-	if (!kind)
-		return check_model(form, node, "source of a token");
-	int r = check_text(form, kind->value, "kind");
+	if (!pair) {
+		ret->origin = TOKEN_FROM_MODEL;
+		return model_ref_read(form, node, "source of a token",
+				      &ret->model);
+	}
+	int r = form_text(form, pair->value, "kind", &kind);
 	if (r < 0)
 		return r;
-	if (strcmp(kind->value->text, "model_token") == 0)
-		return check_model_token(form, node);
-	if (strcmp(kind->value->text, "zero") == 0)
+	if (strcmp(kind, "model_token") == 0)
+		return read_model_token(form, node, ret);
+	ret->origin = TOKEN_FROM_ZERO;
+	if (strcmp(kind, "zero") == 0)
 		return form_keys(form, node, "a zero source", keys);
-	return form_error(form, kind->line,
-			  "no kind '%s'; it can be model_token or zero",
-			  kind->value->text);
+	return form_error(form, pair->line,
+			  "no kind '%s'; it can be model_token or zero", kind);
 }
 
-static int check_tokens(const struct form *form, const struct yaml *tokens)
+static int read_token(const struct form *form, const struct yaml_pair *pair,
+		      struct recipe_token *ret)
 {
 	static const char *const keys[] = {"source", "force", NULL};
 	static const struct method_param truth = {.type = PARAM_BOOL};
 
-	int r = form_is(form, tokens, YAML_MAP, "tokens");
-	for (size_t i = 0; r == 0 && i < tokens->n; i++) {
-		const struct yaml *token = tokens->pairs[i].value;
-		r = form_is(form, token, YAML_MAP, "a token");
-		if (r == 0)
-			r = form_keys(form, token, "a token", keys);
-		if (r < 0)
-			return r;
+	ret->line = pair->line;
+	if (*pair->key == '\0')
+		return form_error(form, pair->line, "a token has no text");
+	ret->text = strdup(pair->key);
+	if (!ret->text)
+		return form_out_of_memory(form);
+	int r = form_is(form, pair->value, YAML_MAP, "a token");
+	if (r == 0)
+		r = form_keys(form, pair->value, "a token", keys);
+	if (r < 0)
+		return r;
 
-		const struct yaml_pair *source = form_find(token, "source");
-		const struct yaml_pair *force = form_find(token, "force");
-		double ignored;
-		if (source)
-			r = check_token_source(form, source->value);
-		if (r == 0 && force)
-			r = scalar_value(form, force->value, &truth, "force",
-					 &ignored);
-	}
+	const struct yaml_pair *source = form_find(pair->value, "source");
+	const struct yaml_pair *force = form_find(pair->value, "force");
+	double forced = 0;
+	if (source)
+		r = read_origin(form, source->value, ret);
+	if (r == 0 && force)
+		r = scalar_value(form, force->value, &truth, "force", &forced);
+	ret->force = forced != 0;
 	return r;
 }
 
-static int check_tokenizer(const struct form *form, const struct yaml *map)
+static int read_tokens(const struct form *form, const struct yaml *tokens,
+		       struct recipe_tokenizer *ret)
+{
+	int r = form_is(form, tokens, YAML_MAP, "tokens");
+	if (r < 0)
+		return r;
+	ret->tokens = calloc(tokens->n + 1, sizeof(*ret->tokens));
+	if (!ret->tokens)
+		return form_out_of_memory(form);
+	for (size_t i = 0; r == 0 && i < tokens->n; i++)
+		r = read_token(form, &tokens->pairs[i],
+			       &ret->tokens[ret->n_tokens++]);
+	return r;
+}
+
+/* "union", "base", or a model. */
+static int read_source(const struct form *form, const struct yaml *node,
+		       const char *what, struct recipe_tokenizer *ret)
+{
+	int r = model_ref_read(form, node, what, &ret->model);
+	if (r < 0)
+		return r;
+	ret->source = TOKENIZER_OF_MODEL;
+	if (node->kind != YAML_SCALAR)
+		return 0;
+	if (strcmp(node->text, "union") == 0)
+		ret->source = TOKENIZER_UNION;
+	else if (strcmp(node->text, "base") == 0)
+		ret->source = TOKENIZER_OF_BASE;
+	return 0;
+}
+
+static int read_tokenizer(const struct form *form, const struct yaml *map,
+			  struct recipe_tokenizer *ret)
 {
 	static const char *const keys[] = {"source", "tokens",
 					   "pad_to_multiple_of", NULL};
@@ -119,12 +165,15 @@ static int check_tokenizer(const struct form *form, const struct yaml *map)
 	const struct yaml_pair *source = form_find(map, "source");
 	const struct yaml_pair *tokens = form_find(map, "tokens");
 	const struct yaml_pair *pad = form_find(map, "pad_to_multiple_of");
+	ret->source = TOKENIZER_UNION;
 	if (source)
-		r = check_model(form, source->value, "source of the tokenizer");
+		r = read_source(form, source->value, "source of the tokenizer",
+				ret);
 	if (r == 0 && tokens)
-		r = check_tokens(form, tokens->value);
+		r = read_tokens(form, tokens->value, ret);
 	if (r == 0 && pad)
-		r = check_whole(form, pad->value, "pad_to_multiple_of", 1);
+		r = read_whole(form, pad->value, "pad_to_multiple_of", 1,
+			       &ret->multiple);
 	return r;
 }
 
@@ -135,6 +184,7 @@ int tokenizer_form_read(const struct form *form, const struct yaml *document,
 		form_find(document, "tokenizer_source");
 	const struct yaml_pair *tokenizer = form_find(document, "tokenizer");
 	const struct yaml_pair *chat = form_find(document, "chat_template");
+	struct recipe_tokenizer *ret = &recipe->tokenizer;
 
 	if (source && tokenizer)
 		return form_error(form,
@@ -144,17 +194,19 @@ int tokenizer_form_read(const struct form *form, const struct yaml *document,
 				  "both tokenizer_source: and tokenizer: are "
 				  "given; give one of them");
 	int r = 0;
+	ret->multiple = 1;
 	if (source) {
-		recipe->tokenizer_line = source->line;
-		r = check_model(form, source->value, "tokenizer_source");
+		ret->line = source->line;
+		r = read_source(form, source->value, "tokenizer_source", ret);
 	}
 	if (tokenizer) {
-		recipe->tokenizer_line = tokenizer->line;
-		r = check_tokenizer(form, tokenizer->value);
+		ret->line = tokenizer->line;
+		r = read_tokenizer(form, tokenizer->value, ret);
 	}
 	if (r == 0 && chat) {
 		recipe->chat_template_line = chat->line;
-		r = check_text(form, chat->value, "chat_template");
+		r = form_text(form, chat->value, "chat_template",
+			      &recipe->chat_template);
 	}
 	return r;
 }

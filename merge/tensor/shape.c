@@ -21,14 +21,25 @@ int shape_count(const struct shape *shape, uint64_t *ret)
 	return 0;
 }
 
-bool shape_equal(const struct shape *a, const struct shape *b)
+static bool equal_from(const struct shape *a, const struct shape *b,
+		       unsigned first)
 {
 	if (a->rank != b->rank)
 		return false;
-	for (unsigned i = 0; i < a->rank; i++)
+	for (unsigned i = first; i < a->rank; i++)
 		if (a->dims[i] != b->dims[i])
 			return false;
 	return true;
+}
+
+bool shape_equal(const struct shape *a, const struct shape *b)
+{
+	return equal_from(a, b, 0);
+}
+
+bool shape_equal_rows(const struct shape *a, const struct shape *b)
+{
+	return a->rank > 0 && equal_from(a, b, 1);
 }
 
 char *shape_format(const struct shape *shape, char buffer[FORMAT_SIZE])

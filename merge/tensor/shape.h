@@ -18,6 +18,9 @@ struct shape {
 int shape_count(const struct shape *shape, uint64_t *ret);
 bool shape_equal(const struct shape *a, const struct shape *b);
 
+/* Equal but for the first dimension, which both have. */
+bool shape_equal_rows(const struct shape *a, const struct shape *b);
+
 /* "[128, 64]". Returns buffer. */
 char *shape_format(const struct shape *shape, char buffer[192]);
 

@@ -446,7 +446,7 @@ static void check_slices(void)
 	CHECK(recipe->method_line == 2 && recipe->line == 1);
 	CHECK(strcmp(recipe->dtype, "bfloat16") == 0);
 	CHECK(strcmp(recipe->out_dtype, "float32") == 0);
-	CHECK(recipe->tokenizer_line == 6 && recipe->chat_template_line == 8);
+	CHECK(recipe->tokenizer.line == 6 && recipe->chat_template_line == 8);
 
 	const struct recipe_module *module = &recipe->modules[0];
 	CHECK(recipe->n_modules == 1 && module->sliced && module->line == 10);

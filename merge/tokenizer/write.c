@@ -1,0 +1,469 @@
+/*
+ * The files of the output's tokenizer: those of its basis with tokens left out
+ * and added.
+ */
+#include "merge/tokenizer/write.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge/source/source.h"
+#include "merge/tokenizer/edit.h"
+#include "merge/tokenizer/files.h"
+#include "merge/tokenizer/tokenizer_private.h"
+#include "merge/tokenizer/vocabulary.h"
+#include "util/json.h"
+
+struct writing {
+	const struct vocabulary *vocabulary;
+	struct json_reader reader;
+	struct edit edit;
+	struct text scratch;
+	bool in_model; /* new tokens must stand in the model as well */
+	bool has_added;
+};
+
+static const struct tokenizer *tokens_of(const struct writing *writing)
+{
+	return writing->vocabulary->tokens;
+}
+
+/* The token as a JSON string. */
+static void put_quoted(struct text *text, const struct tokenizer *tokens,
+		       const struct token *token)
+{
+	AUTO_FREE char *plain =
+		strndup(token_text(tokens, token), token->length);
+	AUTO_FREE char *quoted = plain ? json_quote(plain) : NULL;
+
+	if (quoted)
+		text_puts(text, quoted);
+	else
+		text->failed = true;
+}
+
+static const char *truth(uint32_t flags, uint32_t flag)
+{
+	return flags & flag ? "true" : "false";
+}
+
+static void put_flags(struct text *text, const struct tokenizer *tokens,
+		      const struct token *token)
+{
+	text_puts(text, "\"content\": ");
+	put_quoted(text, tokens, token);
+	text_printf(text,
+		    ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, "
+		    "\"normalized\": %s, \"special\": %s}",
+		    truth(token->flags, TOKEN_SINGLE_WORD),
+		    truth(token->flags, TOKEN_LSTRIP),
+		    truth(token->flags, TOKEN_RSTRIP),
+		    truth(token->flags, TOKEN_NORMALIZED),
+		    truth(token->flags, TOKEN_SPECIAL));
+}
+
+/* {"id": 7, "content": ...}: an element of added_tokens. */
+static void put_entry(struct text *text, const struct tokenizer *tokens,
+		      const struct token *token)
+{
+	text_printf(text, "{\"id\": %" PRIu32 ", ", token->id);
+	put_flags(text, tokens, token);
+}
+
+/* "7": {"content": ...}: a member of added_tokens_decoder. */
+static void put_member(struct text *text, const struct tokenizer *tokens,
+		       const struct token *token)
+{
+	text_printf(text, "\"%" PRIu32 "\": {", token->id);
+	put_flags(text, tokens, token);
+}
+
+/* "token": 7 */
+static void put_id(struct text *text, const struct tokenizer *tokens,
+		   const struct token *token)
+{
+	put_quoted(text, tokens, token);
+	text_printf(text, ": %" PRIu32, token->id);
+}
+
+typedef void put_fn(struct text *text, const struct tokenizer *tokens,
+		    const struct token *token);
+
+/* All that the basis' list does not have, with commas between them. */
+static void put_more(const struct vocabulary *vocabulary, bool defined,
+		     put_fn *put, struct text *text)
+{
+	const struct tokenizer *tokens = vocabulary->tokens;
+	const char *comma = "";
+
+	for (uint32_t i = 0; defined && i < vocabulary->n_defined; i++) {
+		text_puts(text, comma);
+		put(text, tokens, tokenizer_at(tokens, vocabulary->defined[i]));
+		comma = ",\n";
+	}
+	for (uint32_t i = 0; i < vocabulary->n_new; i++) {
+		text_puts(text, comma);
+		put(text, tokens,
+		    tokenizer_at(tokens, vocabulary->basis_end + i));
+		comma = ",\n";
+	}
+}
+
+static int end_list(struct writing *writing, struct edit_list *list,
+		    bool defined, put_fn *put)
+{
+	struct text more = {0};
+
+	if (put)
+		put_more(writing->vocabulary, defined, put, &more);
+	edit_list_end(&writing->edit, list, &more);
+	bool failed = more.failed;
+	text_done(&more);
+	return failed ? -ENOMEM : 0;
+}
+
+/* Is the text a token that the output has from the basis? One that was left out
+ * there may have come again from another model. */
+static bool stays(const struct writing *writing, const char *text,
+		  size_t length)
+{
+	const struct token *token =
+		tokenizer_find(tokens_of(writing), text, length);
+
+	return token && token->id < writing->vocabulary->basis_end;
+}
+
+static bool last_stays(const struct writing *writing)
+{
+	return stays(writing, writing->reader.string, writing->reader.length);
+}
+
+/* The entry of a token whose content decides. */
+static int edit_added(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	struct edit_list list;
+
+	writing->has_added = true;
+	/* null */
+	if (json_reader_peek(reader) != '[') {
+		const char *begin = reader->at;
+		struct text more = {0};
+		int r = json_reader_skip(reader);
+		text_puts(&more, "[");
+		put_more(writing->vocabulary, true, put_entry, &more);
+		text_puts(&more, "]");
+		if (!more.failed)
+			edit_replace(&writing->edit, begin, reader->at,
+				     more.data, more.length);
+		r = r == 0 && more.failed ? -ENOMEM : r;
+		text_done(&more);
+		return r;
+	}
+	int r = json_reader_enter(reader, '[');
+	edit_list_begin(&list, reader);
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		const char *element = reader->element;
+		bool keep = true;
+		r = json_reader_enter(reader, '{');
+		while (r == 0 && (r = json_reader_next(reader)) > 0) {
+			bool content = json_reader_is(reader, "content");
+			r = content ? json_reader_string(reader)
+				    : json_reader_skip(reader);
+			if (content && r == 0)
+				keep = reader->length == 0 ||
+				       last_stays(writing);
+		}
+		reader->element = element;
+		edit_list_element(&writing->edit, &list, reader, keep);
+	}
+	return r < 0 ? r : end_list(writing, &list, true, put_entry);
+}
+
+static int edit_vocab_map(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	struct edit_list list;
+	int r = json_reader_enter(reader, '{');
+
+	edit_list_begin(&list, reader);
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		bool keep = last_stays(writing);
+		r = json_reader_skip(reader);
+		edit_list_element(&writing->edit, &list, reader, keep);
+	}
+	return r < 0 ? r
+		     : end_list(writing, &list, false,
+				writing->in_model ? put_id : NULL);
+}
+
+/* The pieces of Unigram: [["token", score], ...] */
+static int edit_vocab_list(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	struct edit_list list;
+	int r = json_reader_enter(reader, '[');
+
+	edit_list_begin(&list, reader);
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		const char *element = reader->element;
+		bool keep = true;
+		r = json_reader_enter(reader, '[');
+		for (bool first = true;
+		     r == 0 && (r = json_reader_next(reader)) > 0;
+		     first = false) {
+			r = json_reader_skip(reader);
+			if (first)
+				keep = last_stays(writing);
+		}
+		reader->element = element;
+		edit_list_element(&writing->edit, &list, reader, keep);
+	}
+	return r < 0 ? r : end_list(writing, &list, false, NULL);
+}
+
+/* Both sides and both joined, in scratch behind each other. */
+static bool merge_stays(const struct writing *writing, size_t left)
+{
+	const struct text *both = &writing->scratch;
+
+	return stays(writing, both->data, left) &&
+	       stays(writing, both->data + left, both->length - left) &&
+	       stays(writing, both->data, both->length);
+}
+
+/* One merge is read; *ret: does it stay? */
+static int read_merge(struct writing *writing, bool *ret)
+{
+	struct json_reader *reader = &writing->reader;
+	struct text *both = &writing->scratch;
+	size_t left = 0;
+	int r;
+
+	both->length = 0;
+	if (json_reader_peek(reader) == '"') {
+		r = json_reader_string(reader);
+		if (r < 0)
+			return r;
+		const char *space = memchr(reader->string, ' ', reader->length);
+		*ret = !space;
+		if (!space)
+			return 0;
+		left = (size_t)(space - reader->string);
+		text_append(both, reader->string, left);
+		text_append(both, space + 1, reader->length - left - 1);
+	} else {
+		r = json_reader_enter(reader, '[');
+		while (r == 0 && (r = json_reader_next(reader)) > 0) {
+			left = both->length;
+			r = json_reader_string(reader);
+			text_append(both, reader->string, reader->length);
+		}
+		if (r < 0)
+			return r;
+	}
+	*ret = both->failed || merge_stays(writing, left);
+	return both->failed ? -ENOMEM : 0;
+}
+
+static int edit_merges(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	struct edit_list list;
+	int r = json_reader_enter(reader, '[');
+
+	edit_list_begin(&list, reader);
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		const char *element = reader->element;
+		bool keep = true;
+		r = read_merge(writing, &keep);
+		reader->element = element;
+		if (r == 0)
+			edit_list_element(&writing->edit, &list, reader, keep);
+	}
+	return r < 0 ? r : end_list(writing, &list, false, NULL);
+}
+
+static int edit_model(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	bool stripped = writing->vocabulary->n_stripped > 0;
+	int r = json_reader_enter(reader, '{');
+
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		if (json_reader_is(reader, "vocab"))
+			r = json_reader_peek(reader) == '['
+				    ? edit_vocab_list(writing)
+				    : edit_vocab_map(writing);
+		else if (stripped && json_reader_is(reader, "merges") &&
+			 json_reader_peek(reader) == '[')
+			r = edit_merges(writing);
+		else
+			r = json_reader_skip(reader);
+	}
+	return r;
+}
+
+/* An object is left as it is, with another member behind the last. */
+static int add_list(struct writing *writing, struct edit_list *list)
+{
+	struct text more = {0};
+
+	text_puts(&more, "\"added_tokens\": [");
+	put_more(writing->vocabulary, true, put_entry, &more);
+	text_puts(&more, "]");
+	edit_list_end(&writing->edit, list, &more);
+	bool failed = more.failed;
+	text_done(&more);
+	return failed ? -ENOMEM : 0;
+}
+
+static int edit_tokenizer(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	const struct vocabulary *vocabulary = writing->vocabulary;
+	bool model = vocabulary->n_stripped > 0 || writing->in_model;
+	struct edit_list list;
+	int r = json_reader_enter(reader, '{');
+
+	edit_list_begin(&list, reader);
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		if (json_reader_is(reader, "added_tokens"))
+			r = edit_added(writing);
+		else if (model && json_reader_is(reader, "model"))
+			r = edit_model(writing);
+		else
+			r = json_reader_skip(reader);
+		list.kept = list.end = reader->at;
+		list.any = true;
+	}
+	if (r == 0 && !writing->has_added)
+		r = add_list(writing, &list);
+	return r;
+}
+
+/* Would loaders give the first new token another id than ours? */
+static bool needs_model(const struct vocabulary *vocabulary)
+{
+	const struct tokenizer *tokens = vocabulary->tokens;
+	int64_t most_added = -1;
+	uint32_t n_model = 0;
+
+	for (uint32_t i = 0; i < tokens->n_tokens; i++) {
+		const struct token *token = &tokens->tokens[i];
+		if (token->id >= vocabulary->basis_end)
+			break;
+		n_model += (token->flags & TOKEN_MODEL) != 0;
+		if (token->flags & TOKEN_ADDED)
+			most_added = token->id;
+	}
+	return vocabulary->n_new > 0 &&
+	       tokenizer_next_id(n_model, most_added) != vocabulary->basis_end;
+}
+
+/* Edits a text with `part`; *ret is malloc'ed. */
+static int edit_text(const struct vocabulary *vocabulary, const char *text,
+		     size_t size, const char *path,
+		     int (*part)(struct writing *writing), char **ret,
+		     struct error *err)
+{
+	struct writing writing = {
+		.vocabulary = vocabulary,
+		.in_model = needs_model(vocabulary),
+	};
+
+	json_reader_init(&writing.reader, text, size, path, err);
+	edit_init(&writing.edit, &writing.reader);
+	int r = part(&writing);
+	AUTO_FREE char *edited = edit_take(&writing.edit, &writing.reader);
+	json_reader_done(&writing.reader);
+	text_done(&writing.scratch);
+	if (r == -ENOMEM || (r == 0 && !edited))
+		return error_set(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	*ret = TAKE(edited);
+	return 0;
+}
+
+static int edit_decoder(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	struct edit_list list;
+	int r = json_reader_enter(reader, '{');
+
+	edit_list_begin(&list, reader);
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		const char *element = reader->element;
+		bool keep = true;
+		r = json_reader_enter(reader, '{');
+		while (r == 0 && (r = json_reader_next(reader)) > 0) {
+			bool content = json_reader_is(reader, "content");
+			r = json_reader_skip(reader);
+			if (content && r == 0)
+				keep = last_stays(writing);
+		}
+		reader->element = element;
+		edit_list_element(&writing->edit, &list, reader, keep);
+	}
+	return r < 0 ? r : end_list(writing, &list, true, put_member);
+}
+
+/* added_tokens_decoder, where there is one: a loader believes it. */
+static int edit_config(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	int r = json_reader_enter(reader, '{');
+
+	while (r == 0 && (r = json_reader_next(reader)) > 0)
+		r = json_reader_is(reader, "added_tokens_decoder") &&
+				    json_reader_peek(reader) == '{'
+			    ? edit_decoder(writing)
+			    : json_reader_skip(reader);
+	return r;
+}
+
+/* added_tokens.json: {"token": id} */
+static int edit_ids(struct writing *writing)
+{
+	writing->in_model = true;
+	return edit_vocab_map(writing);
+}
+
+int tokenizer_write(const struct vocabulary *vocabulary, const char *name,
+		    char **ret, struct error *err)
+{
+	static const struct {
+		const char *name;
+		int (*part)(struct writing *writing);
+	} known[] = {
+		{"tokenizer.json", edit_tokenizer},
+		{"tokenizer_config.json", edit_config},
+		{"added_tokens.json", edit_ids},
+	};
+	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *path = NULL;
+	size_t size = 0;
+	int r = tokenizer_file(vocabulary->basis, name, &text, &size, &path,
+			       err);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(known); i++) {
+		if (strcmp(known[i].name, name) == 0)
+			return edit_text(vocabulary, text, size, path,
+					 known[i].part, ret, err);
+	}
+	return r < 0 ? r : -ENOENT;
+}
+
+int tokenizer_write_ids(const struct vocabulary *vocabulary, char **ret)
+{
+	struct text text = {0};
+
+	text_puts(&text, "{");
+	put_more(vocabulary, true, put_id, &text);
+	text_puts(&text, "}\n");
+	*ret = text_take(&text);
+	return *ret ? 0 : -ENOMEM;
+}
