@@ -23,7 +23,6 @@ MODELS = HERE + "/lora/models"
 OPTIONS = {"half-base-f32": ["--lora-merge-dtype", "float32"]}
 REFUSED = {
     "one-bin": "adapter_model.bin: PyTorch pickles are not supported yet",
-    "union": "tokenizer merging is not built yet",
 }
 # MergeKit writes an own lm_head and still says that it is tied.
 RIGHT_CONFIG = {

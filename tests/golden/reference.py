@@ -153,6 +153,8 @@ class Reference:
         if not present:
             raise Unserved(name)
         dtype = None
+        if len({tensor.shape for _, _, tensor, _ in present}) > 1:
+            raise Unserved("rows of different numbers")
         for _, _, tensor, _ in present:
             if tensor.dtype not in FLOATS:
                 raise Unserved(tensor.dtype)

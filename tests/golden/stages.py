@@ -25,8 +25,6 @@ REFUSED = {
     "duplicate": r"recipe\.yaml:10: a second recipe of name 'a'",
     "two-unnamed": r"recipe\.yaml:9: a second recipe without name",
     "unknown-stage": r"recipe\.yaml:11: no stage 'nosuch' in this recipe",
-    "tokenizer": "tokenizer merging is not built yet",
-    "tokenizer-last": "tokenizer merging is not built yet",
 }
 INPUTS = [load(f"{HERE}/multi/models/{name}") for name in ("ft1", "ft2", "ft3")]
 RESULT = {"method-name": "right", "named-only": "stages/two"}

@@ -1,0 +1,350 @@
+"""
+Exports every golden tokenizer case and compares with MergeKit's own output, or
+with what is right where MergeKit is wrong: rows, vocabulary, added tokens,
+merges, encodings, chat templates, config.json. Then hostile tokenizers, and
+random vocabularies against a definition of their rows that is written here.
+
+Usage: vocabularies.py MKFS_CTL SOURCE_ROOT
+"""
+import json
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+ROOT = sys.argv[2]
+
+
+def use_python_with_tokenizers():
+    """Runs this script again with an interpreter that has what it needs."""
+    try:
+        import numpy  # noqa: F401
+        import tokenizers  # noqa: F401
+        import transformers  # noqa: F401
+        return
+    except ImportError:
+        pass
+    for python in (os.environ.get("MKFS_TEST_PYTHON"), ROOT + "/.venv/bin/python"):
+        if python and os.path.exists(python) and python != sys.executable and "GOLDEN_AGAIN" not in os.environ:
+            os.environ["GOLDEN_AGAIN"] = "1"
+            os.execv(python, [python] + sys.argv)
+    print("no python with numpy, tokenizers and transformers (sh tests/venv.sh makes one): skipped")
+    sys.exit(77)
+
+
+use_python_with_tokenizers()
+import numpy as np  # noqa: E402
+import tokenizers  # noqa: E402
+from transformers import AutoTokenizer  # noqa: E402
+
+from checkpoint import load, ulp  # noqa: E402
+
+HERE = os.path.join(ROOT, "tests/golden/tokenizer")
+HOSTILE = os.path.join(ROOT, "tests/golden/hostile-tokenizer")
+CTL = sys.argv[1]
+
+REFUSED = {
+    "hidden-differ": r"yaml:9: tensor \S+ is \[202, 24\] in \S+plain, but \[202, 32\] in \S+narrow",
+    "notok-base": r"yaml:9: \S+none: no tokenizer in it \(tokenizer.json",
+    "template-bad": r"yaml:10: no chat template 'no-such-template'",
+    "tokens-absent": r"yaml:12: token '<\|im_start\|>': model \S+plain has no token",
+    "tokens-outside": r"yaml:12: token 'a': its source \S+chat is not a model of this merge",
+    "tokens-id-range": r"yaml:12: token '<q>': id 5000 has no row in model \S+chat, whose embedding has 204 rows",
+}
+# MergeKit saves these anew by their class, so that text is cut in another way.
+REBUILT = {"qwen", "spllama", "spllama-self"}
+# Blanks and newlines around expressions, which nobody meant, are not ours.
+LOOSE = {"template-exaone", "template-llama3"}
+# Ids without a token: the row is free.
+FREE = {"gap-base": slice(200, 203)}
+TEXTS = [
+    "Hello world", "  The quick brown fox\n\tjumps over", "def f(x):\n    return x + 1  # comment",
+    "caf\u00e9 gr\u00f6\u00dfer \u6771\u4eac \U0001f642 na\u00efve", "<|im_start|>user\nhi<|im_end|>", "<tool>x <tool> <|endoftext|>",
+    "<s>a</s><unk>", "[CLS] house [tool]", "<pad>evening<new> quickly", "", " ", "\r\n\u00a0\u200b",
+]
+TALKS = [
+    [{"role": "user", "content": " hi "}, {"role": "assistant", "content": "yo"}],
+    [{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"},
+     {"role": "user", "content": "x\ny"}],
+    [{"role": "user", "content": "only"}],
+]
+failures = []
+
+
+def fail(case, what):
+    failures.append(f"{case}: {what}")
+    print(f"FAIL {case}: {what}"[:600])
+
+
+def read_json(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def run(command, recipe, *rest):
+    return subprocess.run([CTL, command, recipe, *rest], capture_output=True, text=True, timeout=120)
+
+
+def one_sentence(case, done, words):
+    lines = [line for line in done.stderr.splitlines() if "warning:" not in line]
+    if done.returncode != 1 or len(lines) != 1 or not lines[0].startswith("mkfs-ctl: "):
+        fail(case, f"wanted status 1 and one sentence, got {done.returncode}: {done.stderr!r}")
+    elif not re.search(words, lines[0]):
+        fail(case, f"the sentence lacks {words!r}: {lines[0]}")
+
+
+def compare_rows(case, ours, theirs):
+    if set(ours) != set(theirs):
+        fail(case, f"other tensors: {set(ours) ^ set(theirs)}")
+    for name in sorted(set(ours) & set(theirs)):
+        a, b = ours[name], theirs[name]
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            fail(case, f"{name}: {a.dtype} {a.shape} against {b.dtype} {b.shape}")
+            continue
+        x, y = a.values(), b.values()
+        # MergeKit rounds each term to bf16, too.
+        allowed = 2 * ulp(y, "BF16") + ulp(np.array([0.06]), "BF16") if a.dtype == "BF16" else 2e-6
+        wrong = (np.abs(x - y) > allowed).reshape(a.shape)
+        if len(a.shape) == 2 and case in FREE and ("embed" in name or "head" in name):
+            wrong[FREE[case]] = False
+        if wrong.any():
+            fail(case, f"{name}: {int(wrong.sum())} elements differ")
+
+
+def compare_tokenizers(case, out, right, basis):
+    ours = tokenizers.Tokenizer.from_file(out + "/tokenizer.json")
+    theirs = tokenizers.Tokenizer.from_file(right + "/tokenizer.json")
+    a, b = json.loads(ours.to_str()), json.loads(theirs.to_str())
+    if ours.get_vocab() != theirs.get_vocab():
+        fail(case, f"vocabulary: {set(ours.get_vocab().items()) ^ set(theirs.get_vocab().items())}")
+    if a["added_tokens"] != b["added_tokens"]:
+        fail(case, f"added tokens: {a['added_tokens']} against {b['added_tokens']}")
+    for key in ("vocab", "merges"):
+        if a["model"].get(key) != b["model"].get(key):
+            fail(case, f"{key} of the model")
+    for text in TEXTS:
+        if case not in REBUILT and ours.encode(text).ids != theirs.encode(text).ids:
+            fail(case, f"encoding of {text!r}")
+    # All but tokens is the basis', whatever it is.
+    raw, kept = read_json(out + "/tokenizer.json"), read_json(basis + "/tokenizer.json")
+    for document in (raw, kept):
+        document.pop("added_tokens")
+        for key in ("vocab", "merges"):
+            document["model"].pop(key, None)
+    if raw != kept:
+        fail(case, "tokenizer.json is not the basis' with tokens added")
+
+
+def compare_templates(case, out, right):
+    if os.path.exists(right + "/chat_template.jinja") != os.path.exists(out + "/chat_template.jinja"):
+        config = read_json(out + "/tokenizer_config.json")
+        if "chat_template" not in config:
+            fail(case, "chat_template.jinja")
+    if not os.path.exists(right + "/chat_template.jinja"):
+        return
+    ours, theirs = (AutoTokenizer.from_pretrained(folder) for folder in (out, right))
+    for talk in TALKS:
+        for prompt in (False, True):
+            a, b = (t.apply_chat_template(talk, tokenize=False, add_generation_prompt=prompt) for t in (ours, theirs))
+            if case in LOOSE:
+                a, b = (re.sub(r"\s", "", text) for text in (a, b))
+            if a != b:
+                fail(case, f"template: {a!r} against {b!r}")
+
+
+def compare_config(case, out, right):
+    ours, theirs = read_json(out + "/config.json"), read_json(right + "/config.json")
+    if case == "tied-untied":
+        theirs["tie_word_embeddings"] = False
+    for key in sorted(set(ours) | set(theirs)):
+        if ours.get(key) != theirs.get(key):
+            fail(case, f"config {key}: {ours.get(key)!r} against {theirs.get(key)!r}")
+
+
+def basis_of(recipe):
+    """Directory of the model whose tokenizer the output's is made from."""
+    text = open(recipe).read()
+    for pattern in (r"tokenizer_source: '(.*?)'", r"tokenizer: \{source: '(.*?)'", r"base_model: '(.*?)'", r"model: '(.*?)'"):
+        found = re.search(pattern, text)
+        if found:
+            return os.path.join(os.path.dirname(recipe), found[1])
+
+
+def run_case(case):
+    path = f"{HERE}/cases/{case}"
+    with tempfile.TemporaryDirectory() as temporary:
+        out = temporary + "/out"
+        done = run("export", path + "/recipe.yaml", out, "--cache", "none")
+        if case in REFUSED:
+            one_sentence(case, done, REFUSED[case])
+            return
+        if done.returncode != 0:
+            fail(case, f"export: {done.stderr.strip()}")
+            return
+        right = path + ("/right" if os.path.exists(path + "/right/model.safetensors") else "/out")
+        if os.path.exists(right + "/model.safetensors"):
+            compare_rows(case, load(out), load(right))
+        if os.path.exists(right + "/vocab.json"):
+            vocab = tokenizers.Tokenizer.from_file(out + "/tokenizer.json").get_vocab()
+            if vocab != read_json(right + "/vocab.json"):
+                fail(case, "vocabulary")
+        if os.path.exists(path + "/out/config.json") and right.endswith("/out"):
+            compare_config(case, out, path + "/out")
+        if os.path.exists(path + "/out/tokenizer.json"):
+            compare_tokenizers(case, out, path + "/out", basis_of(path + "/recipe.yaml"))
+            compare_templates(case, out, path + "/out")
+            loaded = AutoTokenizer.from_pretrained(out)
+            if loaded.get_vocab() != tokenizers.Tokenizer.from_file(out + "/tokenizer.json").get_vocab():
+                fail(case, "AutoTokenizer sees another vocabulary")
+
+
+def run_hostile():
+    for name in sorted(os.listdir(HOSTILE)):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as recipe:
+            recipe.write(f"merge_method: passthrough\nmodels: [{{model: '{HOSTILE}/{name}'}}]\ntokenizer_source: base\n")
+            recipe.flush()
+            one_sentence("hostile/" + name, run("check", recipe.name), re.escape(name) + "/tokenizer.json")
+
+
+# Random vocabularies.
+
+def write_model(folder, rng, vocab, added, rows, hidden, tied):
+    """A model of embeddings alone; tokens: text -> id."""
+    os.makedirs(folder)
+    model = {"type": "WordLevel", "vocab": vocab, "unk_token": "t0"}
+    entries = [{"id": i, "content": t, "single_word": False, "lstrip": False, "rstrip": False, "normalized": not special,
+                "special": special} for t, i, special in added]
+    json.dump({"version": "1.0", "truncation": None, "padding": None, "added_tokens": entries, "normalizer": None,
+               "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None, "model": model},
+              open(folder + "/tokenizer.json", "w"))
+    json.dump({"architectures": ["LlamaForCausalLM"], "vocab_size": rows, "hidden_size": hidden, "num_hidden_layers": 0,
+               "tie_word_embeddings": tied}, open(folder + "/config.json", "w"))
+    tensors = {"model.embed_tokens.weight": rng.standard_normal((rows, hidden)).astype("<f4")}
+    if not tied:
+        tensors["lm_head.weight"] = rng.standard_normal((rows, hidden)).astype("<f4")
+        tensors["lm_head.bias"] = rng.standard_normal(rows).astype("<f4")
+    header, data = {}, b""
+    for name, values in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [len(data), len(data) + values.nbytes]}
+        data += values.tobytes()
+    text = json.dumps(header).encode()
+    with open(folder + "/model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+    return tensors
+
+
+def random_model(folder, dice, rng, hidden, tied):
+    names = [f"t{i}" for i in dice.sample(range(40), dice.randint(5, 30))]
+    names = ["t0"] + [n for n in names if n != "t0"]
+    holes = dice.random() < 0.3
+    ids, at = {}, 0
+    for name in names:
+        at += dice.randint(0, 2) if holes else 0
+        ids[name] = at
+        at += 1
+    vocab = dict(ids)
+    added = []
+    if not holes:
+        for name in dice.sample(["<a>", "<b>", "<c>", "t1", "t2", "t3"], dice.randint(0, 4)):
+            known = name in ids
+            ids.setdefault(name, at)
+            at += not known
+            added.append((name, ids[name], dice.random() < 0.5))
+    rows = at + dice.choice([0, 0, 3, -2])
+    tensors = write_model(folder, rng, vocab, added, rows, hidden, tied)
+    return {"ids": {t: i for t, i in ids.items()}, "added": [t for t, _, _ in added], "rows": rows, "tensors": tensors}
+
+
+def union(models):
+    """Token -> id of the output, written from the definition."""
+    base = models[0]
+    out = {t: i for t, i in base["ids"].items() if i < base["rows"]}
+
+    def put(token):
+        if token not in out:
+            out[token] = max(out.values()) + 1
+
+    for added in (False, True):
+        for model in models:
+            for token, i in sorted(model["ids"].items(), key=lambda pair: pair[1]):
+                if i < model["rows"] and (token in model["added"]) == added:
+                    put(token)
+    return out
+
+
+def expected(models, out, name, multiple, has_base, weights):
+    n = max(out.values()) + 1
+    total = -(-n // multiple) * multiple
+    takers = [m for m in models if name in m["tensors"]]
+    mean, by_id = 0, {i: t for t, i in out.items()}
+    for model, weight in zip(takers, weights):
+        width = model["tensors"][name].shape[1:]
+        matrix = np.zeros((total,) + width)
+        for i in range(n):
+            token = by_id.get(i)
+            if token is None:
+                holders = [models[0]] if i < models[0]["rows"] and models[0] in takers else []
+                rows = {id(m): i for m in holders}
+            else:
+                holders = [m for m in takers if m["ids"].get(token, 1 << 30) < m["rows"]]
+                rows = {id(m): m["ids"][token] for m in holders}
+            row = lambda m: m["tensors"][name][rows[id(m)]].astype("f8")  # noqa: E731
+            if any(m is model for m in holders):
+                matrix[i] = row(model)
+            elif len(holders) == 1 or (holders and has_base and holders[0] is models[0]):
+                matrix[i] = row(holders[0])
+            elif holders:
+                matrix[i] = sum(row(m) for m in holders) / len(holders)
+        matrix[n:] = matrix[:n].mean(0)
+        mean = mean + weight * matrix
+    return mean / sum(weights[: len(takers)])
+
+
+def run_random(seed):
+    dice, rng = random.Random(seed), np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        hidden = dice.choice([1, 3, 8, 64])
+        n = dice.randint(2, 4)
+        models = [random_model(f"{folder}/m{i}", dice, rng, hidden, False) for i in range(n)]
+        multiple, has_base = dice.choice([1, 1, 8, 32]), dice.random() < 0.6
+        weights = [round(dice.uniform(0.2, 1), 2) for _ in models]
+        text = "merge_method: linear\ndtype: float32\nmodels:\n"
+        for i, weight in enumerate(weights):
+            text += f"  - {{model: m{i}, parameters: {{weight: {weight}}}}}\n"
+        text += "base_model: m0\n" if has_base else ""
+        text += f"tokenizer: {{source: union, pad_to_multiple_of: {multiple}}}\n"
+        open(folder + "/recipe.yaml", "w").write(text)
+        done = run("export", folder + "/recipe.yaml", folder + "/out", "--cache", "none")
+        if done.returncode != 0:
+            return fail(f"random {seed}", done.stderr)
+        out = union(models)
+        loaded = tokenizers.Tokenizer.from_file(folder + "/out/tokenizer.json")
+        if loaded.get_vocab() != out:
+            fail(f"random {seed}", f"vocabulary: {set(loaded.get_vocab().items()) ^ set(out.items())}")
+        ours = load(folder + "/out")
+        for name in models[0]["tensors"]:
+            want = expected(models, out, name, multiple, has_base, weights)
+            have = ours[name].values().reshape(want.shape) if ours[name].shape == want.shape else None
+            if have is None or np.abs(have - want).max() > 3e-6:
+                fail(f"random {seed}", f"{name}: {ours[name].shape} against {want.shape}" if have is None else
+                     f"{name}: rows {sorted(set(np.argwhere(np.abs(have - want) > 3e-6)[:, 0].tolist()))}")
+        if read_json(folder + "/out/config.json")["vocab_size"] != want.shape[0]:
+            fail(f"random {seed}", "vocab_size")
+
+
+def main():
+    cases = sorted(os.listdir(HERE + "/cases"))
+    for case in cases:
+        run_case(case)
+    run_hostile()
+    for seed in range(60):
+        run_random(seed)
+    print(f"{len(cases)} cases, {len(failures)} failures")
+    sys.exit(1 if failures else 0)
+
+
+main()
