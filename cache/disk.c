@@ -231,6 +231,16 @@ bool disk_cache_has(struct disk_cache *disk, struct digest key)
 	return faccessat(disk->fd, path, F_OK, 0) == 0;
 }
 
+int disk_cache_directory(const struct disk_cache *disk)
+{
+	return disk->fd;
+}
+
+void disk_cache_took(struct disk_cache *disk, uint64_t size)
+{
+	room_took(disk->room, size);
+}
+
 static int write_full(int fd, const struct frame *frame)
 {
 	struct iovec iov[] = {

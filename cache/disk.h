@@ -64,6 +64,11 @@ int disk_cache_store(struct disk_cache *disk, struct digest key,
 /* Removes what is too much, and what crashes left behind, now. */
 void disk_cache_tidy(struct disk_cache *disk);
 
+/* For whole files beside the blocks (whole.h): a descriptor of the directory,
+ * and that something was put there. */
+int disk_cache_directory(const struct disk_cache *disk);
+void disk_cache_took(struct disk_cache *disk, uint64_t size);
+
 /* Sets the fields of *ret that speak of the disk, and no others. */
 void disk_cache_counters(struct disk_cache *disk, struct cache_counters *ret);
 

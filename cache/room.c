@@ -92,6 +92,11 @@ static unsigned age_class(const struct census *census, const struct stat *st)
 	return octave * STEPS + step;
 }
 
+static bool is_removable(const struct walk_file *file)
+{
+	return file->kind == WALK_BLOCK || file->kind == WALK_WHOLE;
+}
+
 static int count_file(void *arg, const struct walk_file *file)
 {
 	struct census *census = arg;
@@ -103,7 +108,7 @@ static int count_file(void *arg, const struct walk_file *file)
 	}
 	census->size += walk_space(file);
 	census->n_files++;
-	if (file->kind == WALK_BLOCK) {
+	if (is_removable(file)) {
 		census->sizes[age] += walk_space(file);
 		census->counts[age]++;
 	}
@@ -172,7 +177,7 @@ static int evict_file(void *arg, const struct walk_file *file)
 
 	if (left->size == 0 && left->n_files == 0)
 		return 1;
-	if (file->kind != WALK_BLOCK ||
+	if (!is_removable(file) ||
 	    age_class(eviction->census, &file->st) < eviction->youngest ||
 	    unlinkat(file->folder, file->name, 0) < 0)
 		return 0;

@@ -66,6 +66,10 @@ static int survey_file(void *arg, const struct walk_file *file)
 		keeper->found->n_temporary++;
 	if (file->kind == WALK_FOREIGN)
 		keeper->found->n_foreign++;
+	if (file->kind == WALK_WHOLE) {
+		keeper->found->n_whole++;
+		keeper->found->size_whole += walk_space(file);
+	}
 	if (file->kind != WALK_BLOCK)
 		return 0;
 	count_block(keeper, file);
@@ -119,7 +123,7 @@ static int clear_file(void *arg, const struct walk_file *file)
 {
 	struct keeper *keeper = arg;
 
-	if (file->kind == WALK_BLOCK ||
+	if (file->kind == WALK_BLOCK || file->kind == WALK_WHOLE ||
 	    (file->kind == WALK_TEMPORARY && walk_abandoned(file)))
 		remove_file(keeper->found, file);
 	return 0;

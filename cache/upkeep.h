@@ -21,8 +21,9 @@ enum upkeep_age {
 };
 
 struct upkeep {
-	uint64_t n_blocks, size; /* on disk, in bytes */
-	uint64_t size_raw;	 /* as readers get them */
+	uint64_t n_blocks, size;      /* on disk, in bytes */
+	uint64_t size_raw;	      /* as readers get them */
+	uint64_t n_whole, size_whole; /* whole files (whole.h), on disk */
 	uint64_t n_temporary, n_foreign;
 	uint64_t n_bad, n_removed, size_removed;
 	uint64_t free; /* on the file system, for us */
@@ -39,7 +40,8 @@ int upkeep_survey(int dir, struct upkeep *ret);
 /* Reads everything; removes blocks that are not what they should be. */
 int upkeep_verify(int dir, struct upkeep *ret);
 
-/* Removes all blocks, and temporary files that nobody writes. */
+/* Removes all blocks and whole files, and temporary files that nobody writes.
+ */
 int upkeep_clear(int dir, struct upkeep *ret);
 
 #endif

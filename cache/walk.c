@@ -10,6 +10,7 @@
 #include "util/macros.h"
 
 #define N_FOLDERS 256
+#define HEX_SIZE 30   /* of a block's name */
 #define DISK_UNIT 512 /* of st_blocks */
 
 uint64_t walk_space(const struct walk_file *file)
@@ -45,6 +46,8 @@ static enum walk_kind judge(unsigned folder, const char *name,
 		return WALK_TEMPORARY;
 	if (sscanf(name, "%14llx%16llx", &high, &low) != 2)
 		return WALK_FOREIGN;
+	if (strlen(name) > HEX_SIZE && strcmp(name + HEX_SIZE, ".file") == 0)
+		return WALK_WHOLE;
 	*ret = (struct digest){(uint64_t)folder << 56 | high, low};
 	walk_path(*ret, right);
 	snprintf(path, sizeof(path), "%02x/%s", folder, name);

@@ -13,6 +13,7 @@
 enum walk_kind {
 	WALK_FOREIGN,	/* nothing of ours; to be left alone */
 	WALK_BLOCK,	/* named by its key */
+	WALK_WHOLE,	/* see whole.h */
 	WALK_TEMPORARY, /* being written, or left behind by a crash */
 };
 

@@ -35,10 +35,12 @@ static int print_json(const struct place *place, const struct upkeep *found)
 	fprintf(place->out,
 		"{\"directory\": %s, \"blocks\": %" PRIu64
 		", \"bytes\": %" PRIu64 ", \"bytes_raw\": %" PRIu64
+		", \"whole_files\": %" PRIu64 ", \"bytes_whole\": %" PRIu64
 		", \"free\": %" PRIu64 ", \"temporary\": %" PRIu64
 		", \"foreign\": %" PRIu64 ", \"used_within\": {",
 		path, found->n_blocks, found->size, found->size_raw,
-		found->free, found->n_temporary, found->n_foreign);
+		found->n_whole, found->size_whole, found->free,
+		found->n_temporary, found->n_foreign);
 	for (unsigned i = 0; i < N_UPKEEP_AGES; i++, comma = ", ")
 		fprintf(place->out,
 			"%s\"%s\": {\"blocks\": %" PRIu64
@@ -69,6 +71,11 @@ static void print_text(const struct place *place, const struct upkeep *found)
 				age_names[i], found->ages[i].n,
 				text_format_size(found->ages[i].size, size));
 	}
+	if (found->n_whole > 0)
+		fprintf(place->out,
+			"  whole files of weights %10" PRIu64 "        %12s\n",
+			found->n_whole,
+			text_format_size(found->size_whole, size));
 	if (found->n_temporary > 0)
 		fprintf(place->out, "  being written: %" PRIu64 "\n",
 			found->n_temporary);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fs/assembler.h"
 #include "fs/backing.h"
 #include "fs/reads.h"
 #include "fs/streams.h"
@@ -53,6 +54,12 @@ int server_new(const struct server_options *options, struct server **ret)
 	r = backings_new(server->n_entries, &server->backings);
 	if (r < 0)
 		return r;
+	/* Only root may pass files through. */
+	if (merge->disk && geteuid() == 0)
+		r = assembler_new(merge, server->reads, server->log,
+				  &server->assembler);
+	if (r < 0)
+		return r;
 	*ret = TAKE(server);
 	return 0;
 }
@@ -61,6 +68,7 @@ void server_free(struct server *server)
 {
 	if (!server)
 		return;
+	assembler_free(server->assembler);
 	reads_free(server->reads);
 	streams_free(server->streams);
 	backings_free(server->backings);
@@ -116,7 +124,9 @@ int server_find_backing(void *arg, uint32_t entry, bool *ret_close)
 
 	*ret_close = false;
 	if (!file)
-		return -ENOENT;
+		return server->assembler
+			       ? assembler_find(server->assembler, entry)
+			       : -ENOENT;
 	/* One that has changed gives errors, by the usual road. */
 	int r = file_check(file);
 	return r < 0 ? r : file->fd;

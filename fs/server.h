@@ -16,6 +16,7 @@
 
 #include "util/macros.h"
 
+struct assembler;
 struct backings;
 struct image_entry;
 struct log;
@@ -33,10 +34,11 @@ struct server {
 	struct timespec time; /* of all entries */
 	uid_t uid;
 	gid_t gid;
-	struct reads *reads;	   /* owned */
-	struct streams *streams;   /* owned */
-	struct backings *backings; /* owned */
-	atomic_bool ready;	   /* the kernel has said hello */
+	struct reads *reads;	     /* owned */
+	struct streams *streams;     /* owned */
+	struct backings *backings;   /* owned */
+	struct assembler *assembler; /* owned; NULL: none is needed */
+	atomic_bool ready;	     /* the kernel has said hello */
 };
 
 struct server_options {		   /* all borrowed */

@@ -56,6 +56,41 @@ const struct file *image_copy_of(const struct image *image, uint32_t entry)
 	return extent->copy.file;
 }
 
+static void hash_extent(struct hasher *hasher, const struct extent *extent)
+{
+	hasher_u64(hasher, extent->kind);
+	hasher_u64(hasher, extent->size);
+	switch (extent->kind) {
+	case EXTENT_LITERAL:
+		hasher_bytes(hasher, extent->literal, extent->size);
+		break;
+	case EXTENT_COPY:
+		hasher_digest(hasher, extent->copy.file->identity);
+		hasher_u64(hasher, extent->copy.offset);
+		break;
+	case EXTENT_TENSOR:
+		hasher_digest(hasher, extent->tensor->digest);
+		break;
+	}
+}
+
+bool image_file_key(const struct image *image, uint32_t entry,
+		    struct digest *ret)
+{
+	const struct extents *extents = image_extents(image, entry);
+	struct hasher *hasher = hasher_new("image file");
+	bool computed = false;
+
+	for (size_t i = 0; hasher && i < extents->n; i++) {
+		hash_extent(hasher, &extents->items[i]);
+		computed |= extents->items[i].kind == EXTENT_TENSOR;
+	}
+	if (hasher && computed)
+		*ret = hasher_finish(hasher);
+	hasher_free(hasher);
+	return hasher && computed;
+}
+
 static int draft_text(struct drafts *drafts, const char *path, const char *text,
 		      size_t size)
 {

@@ -17,7 +17,9 @@
 #include <time.h>
 
 #include "util/error.h"
+#include "util/hash.h"
 #include "util/macros.h"
+#include "util/pool.h"
 
 struct engine;
 struct file;
@@ -70,6 +72,19 @@ void image_find_tensor(const struct image *image,
 /* The source file whose bytes are all of a file's bytes, or NULL. */
 const struct file *image_copy_of(const struct image *image, uint32_t entry);
 
+/* Names a file's bytes for ever, as the keys of blocks do; false for one of
+ * which nothing is computed. */
+bool image_file_key(const struct image *image, uint32_t entry,
+		    struct digest *ret);
+
+/*
+ * A walk over the blocks of a file that are worth a place on disk, from *at on:
+ * false when there are none left, else *ret is the key of the first, and *at
+ * where the walk goes on.
+ */
+bool image_next_block(const struct image *image, struct engine *engine,
+		      uint32_t entry, uint64_t *at, struct digest *ret);
+
 /* Sum of all file sizes; and the time that every entry bears: the newest of
  * the recipe and all sources, so that it does not change between mounts. */
 uint64_t image_size(const struct image *image);
@@ -92,6 +107,7 @@ struct image_read {
 	uint32_t entry;	       /* a file */
 	uint64_t offset;       /* offset + size must lie within the file */
 	size_t size;
+	enum pool_priority priority; /* 0: a reader waits */
 	void (*done)(struct image_read *read, int r);
 
 	struct iovec *iov; /* (n_iov,) exactly `size` bytes in all */

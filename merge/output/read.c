@@ -95,6 +95,7 @@ static void want_block(struct piece *piece, const struct step *step)
 
 	engine_request(engine, step->extent->tensor, step->within / BLOCK_SIZE,
 		       &request);
+	request.priority = piece->state->read->priority;
 	piece->skip = step->within % BLOCK_SIZE;
 	struct image_roads *roads = &piece->state->read->roads;
 	const struct block *block = block_peek(cache, request.key);
@@ -215,7 +216,7 @@ void image_read(const struct image *image, struct image_read *read)
 		state->task.run = make_copies;
 		if (read->engine)
 			pool_submit(engine_pool(read->engine), &state->task,
-				    POOL_FOREGROUND);
+				    read->priority);
 		else
 			make_copies(&state->task);
 	}
@@ -324,4 +325,24 @@ void image_prefetch(const struct image *image, struct engine *engine,
 		step = (struct step){.extent = next};
 		fetch_ahead(engine, &step);
 	}
+}
+
+bool image_next_block(const struct image *image, struct engine *engine,
+		      uint32_t entry, uint64_t *at, struct digest *ret)
+{
+	const struct extents *extents = image_extents(image, entry);
+
+	while (*at < extents->size) {
+		struct step step = step_at(extents, *at, SIZE_MAX);
+		struct block_request request = {0};
+		if (step.extent->kind == EXTENT_TENSOR)
+			engine_request(engine, step.extent->tensor,
+				       step.within / BLOCK_SIZE, &request);
+		*at += step.size;
+		if (request.keep) {
+			*ret = request.key;
+			return true;
+		}
+	}
+	return false;
 }

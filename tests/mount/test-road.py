@@ -191,4 +191,60 @@ def test_warm_misused(folder):
         assert done.returncode == 1 and "no cache on disk" in done.stderr, done
 
 
+def whole_files(cache):
+    return [os.path.join(root, name) for root, _, names in os.walk(cache)
+            for name in names if name.endswith(".file") and name[0] != "."]
+
+
+def is_passed(mountpoint):
+    """Opens the weights; is that by passthrough?"""
+    before = status(mountpoint)["counts"]["passthrough_opens"]
+    with open(os.path.join(mountpoint, "model.safetensors"), "rb") as file:
+        file.read(1)
+        return status(mountpoint)["counts"]["passthrough_opens"] > before
+
+
+def test_whole_shard(folder):
+    """Once all is stored the kernel reads one file, also after a remount; a
+    file that something has touched is left alone."""
+    recipe, plain, cache = warm_pair(folder)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, cache=cache) as daemon:
+        with open(os.path.join(mountpoint, "model.safetensors"), "rb") as file:
+            assert file.read() == read_all(plain)
+            if not may_pass(mountpoint):
+                return
+            wait_until(lambda: "is whole in the cache" in daemon.lines(), 30)
+            # All opens of a file agree.
+            assert not is_passed(mountpoint)
+        wait_until(lambda: is_passed(mountpoint))
+        read = status(mountpoint)["bytes"]["read"]
+        assert read_all(mountpoint) == read_all(plain)
+        assert status(mountpoint)["bytes"]["read"] == read
+    with mounted(recipe, mountpoint, cache=cache):
+        wait_until(lambda: is_passed(mountpoint))
+        assert sums(mountpoint) == sums(plain)
+    [path] = whole_files(cache)
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as file:
+        file.seek(1 << 20)
+        file.write(b"other")
+    with mounted(recipe, mountpoint, cache=cache):
+        assert read_all(mountpoint) == read_all(plain)
+        # Made again, in its place.
+        wait_until(lambda: is_passed(mountpoint), 30)
+        assert sums(mountpoint) == sums(plain)
+    [path] = whole_files(cache)
+
+
+def test_no_room_for_whole_shard(folder):
+    recipe, plain, cache = warm_pair(folder)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, "--cache-size", "30M", cache=cache):
+        assert read_all(mountpoint) == read_all(plain)
+        time.sleep(2)
+        assert whole_files(cache) == [] and not is_passed(mountpoint)
+        assert read_all(mountpoint) == read_all(plain)
+
+
 main(globals())

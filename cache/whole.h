@@ -1,0 +1,43 @@
+/*
+ * Whole files in a cache directory: bytes that were put together from blocks,
+ * as they are, so that the kernel can be pointed at them (FUSE passthrough).
+ *
+ *   DIR/ab/cdef....file     named by a key, as blocks are; counted in the same
+ *                           budget, and removed for room as they are
+ *
+ * A file is written under a temporary name, brought to the disk, renamed, and
+ * then known by its inode, size and times, which are kept as a block: it has no
+ * checksum of its own that a reader would verify, so one that anything has
+ * touched since is not opened again. Descriptors of it stay good when it is
+ * removed.
+ *
+ * Every function may be called from any thread; a struct whole is its maker's.
+ */
+#ifndef CACHE_WHOLE_H
+#define CACHE_WHOLE_H
+
+#include <stdint.h>
+
+#include "util/hash.h"
+#include "util/macros.h"
+
+struct disk_cache;
+struct whole; /* being written */
+
+/* A descriptor of the caller's, for reading; or -ENOENT. */
+int whole_open(struct disk_cache *disk, struct digest key, uint64_t size);
+
+/* -ENOSPC where there is no room for it without removing anything else. */
+int whole_begin(struct disk_cache *disk, struct digest key, uint64_t size,
+		struct whole **ret);
+
+/* Where its bytes are to be written, from 0 to its size. */
+int whole_fd(const struct whole *whole);
+
+/* Makes it known. Then, and otherwise, it is freed, which removes what was not
+ * made known. */
+int whole_publish(struct whole *whole);
+void whole_free(struct whole *whole);
+DEFINE_AUTO(whole, whole_free);
+
+#endif

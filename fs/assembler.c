@@ -1,0 +1,311 @@
+#include "fs/assembler.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cache/block.h"
+#include "cache/counters.h"
+#include "cache/disk.h"
+#include "cache/whole.h"
+#include "fs/log.h"
+#include "fs/reads.h"
+#include "merge/output/image.h"
+#include "merge/output/merge.h"
+#include "util/range.h"
+
+#define INTERVAL 500 /* milliseconds between looks */
+#define RETRY 120    /* looks after which a failure is tried again */
+#define NICE 19	     /* the lowest priority */
+#define IO_PRIORITY_IDLE (3 << 13)
+
+struct candidate {
+	uint32_t entry;
+	struct digest key;
+	struct digest
+		missing; /* the block that was not there at the last look */
+	uint64_t at;	 /* behind that one; 0: it has not been looked */
+	unsigned wait;	 /* looks to be left out */
+	atomic_int fd;	 /* of the whole file, or -1 */
+};
+
+struct assembler {
+	const struct merge *merge;
+	struct reads *reads;
+	struct log *log;
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	atomic_bool ending;
+	uint64_t n_reads; /* at the last look */
+	uint32_t n;
+	struct candidate candidates[]; /* (n,) by entry */
+};
+
+/* Sleeps; true when it is time to end. */
+static bool wait_for_end(struct assembler *assembler, unsigned milliseconds)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)milliseconds * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&assembler->lock);
+	int r = 0;
+	while (!atomic_load(&assembler->ending) && r == 0)
+		r = pthread_cond_timedwait(&assembler->changed,
+					   &assembler->lock, &until);
+	pthread_mutex_unlock(&assembler->lock);
+	return atomic_load(&assembler->ending);
+}
+
+/* Has nobody read since the last look, and is everything stored? */
+static bool is_idle(struct assembler *assembler)
+{
+	struct cache_counters cache;
+	struct read_counters reads;
+
+	reads_counters(assembler->reads, &reads);
+	block_cache_counters(assembler->merge->cache, &cache);
+	bool idle = reads.n == assembler->n_reads && reads.n_flying == 0 &&
+		    cache.waiting == 0;
+	assembler->n_reads = reads.n;
+	return idle;
+}
+
+static bool all_stored(const struct assembler *assembler,
+		       struct candidate *candidate)
+{
+	const struct merge *merge = assembler->merge;
+
+	if (candidate->at > 0 &&
+	    !disk_cache_has(merge->disk, candidate->missing))
+		return false;
+	while (image_next_block(merge->image, merge->engine, candidate->entry,
+				&candidate->at, &candidate->missing)) {
+		if (!disk_cache_has(merge->disk, candidate->missing))
+			return false;
+	}
+	candidate->at = 0;
+	return true;
+}
+
+struct piece {
+	struct image_read read;
+	sem_t done;
+	int r;
+};
+
+static void piece_done(struct image_read *read, int r)
+{
+	struct piece *piece = CONTAINER_OF(read, struct piece, read);
+
+	piece->r = r;
+	sem_post(&piece->done);
+}
+
+static int write_all(int fd, const struct iovec *iov, size_t n_iov,
+		     uint64_t offset)
+{
+	for (size_t i = 0; i < n_iov; i++) {
+		for (size_t at = 0; at < iov[i].iov_len;) {
+			ssize_t n = pwrite(fd, (char *)iov[i].iov_base + at,
+					   iov[i].iov_len - at, (off_t)offset);
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n <= 0)
+				return n < 0 ? -errno : -EIO;
+			at += (size_t)n;
+			offset += (uint64_t)n;
+		}
+	}
+	return 0;
+}
+
+static int copy_piece(const struct assembler *assembler, uint32_t entry,
+		      uint64_t offset, size_t size, int fd)
+{
+	struct piece piece = {
+		.read =
+			{
+				.engine = assembler->merge->engine,
+				.entry = entry,
+				.offset = offset,
+				.size = size,
+				.priority = POOL_BACKGROUND,
+				.done = piece_done,
+			},
+	};
+
+	sem_init(&piece.done, 0, 0);
+	image_read(assembler->merge->image, &piece.read);
+	while (sem_wait(&piece.done) < 0)
+		;
+	int r = piece.r;
+	if (r == 0)
+		r = write_all(fd, piece.read.iov, piece.read.n_iov, offset);
+	image_read_done(&piece.read);
+	sem_destroy(&piece.done);
+	return r;
+}
+
+static int write_whole(struct assembler *assembler,
+		       const struct candidate *candidate,
+		       const struct image_entry *entry)
+{
+	AUTO(whole) whole = NULL;
+
+	int r = whole_begin(assembler->merge->disk, candidate->key, entry->size,
+			    &whole);
+	for (uint64_t at = 0; r == 0 && at < entry->size; at += BLOCK_SIZE) {
+		/* Readers first, for as long as they read. */
+		while (at % (16 * BLOCK_SIZE) == 0 && !is_idle(assembler)) {
+			if (wait_for_end(assembler, 20))
+				return -ECANCELED;
+		}
+		if (atomic_load(&assembler->ending))
+			return -ECANCELED;
+		r = copy_piece(assembler, candidate->entry, at,
+			       min_u64(BLOCK_SIZE, entry->size - at),
+			       whole_fd(whole));
+	}
+	return r < 0 ? r : whole_publish(whole);
+}
+
+static void find_whole(struct assembler *assembler, struct candidate *candidate,
+		       uint64_t size)
+{
+	int fd = whole_open(assembler->merge->disk, candidate->key, size);
+
+	if (fd >= 0)
+		atomic_store(&candidate->fd, fd);
+}
+
+static void look_at(struct assembler *assembler, struct candidate *candidate)
+{
+	const struct image_entry *entry = &image_entries(
+		assembler->merge->image, &(uint32_t){0})[candidate->entry];
+
+	if (atomic_load(&candidate->fd) >= 0)
+		return;
+	if (candidate->wait > 0) {
+		candidate->wait--;
+		return;
+	}
+	if (!all_stored(assembler, candidate))
+		return;
+	/* Another process may have been faster. */
+	find_whole(assembler, candidate, entry->size);
+	if (atomic_load(&candidate->fd) >= 0)
+		return;
+	if (write_whole(assembler, candidate, entry) == 0)
+		find_whole(assembler, candidate, entry->size);
+	if (atomic_load(&candidate->fd) >= 0)
+		log_line(assembler->log, LOG_INFO,
+			 "%s is whole in the cache: from now on it is opened "
+			 "there",
+			 entry->path);
+	else
+		candidate->wait = RETRY;
+}
+
+static void *run(void *arg)
+{
+	struct assembler *assembler = arg;
+	const struct image_entry *entries =
+		image_entries(assembler->merge->image, &(uint32_t){0});
+
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+	syscall(SYS_ioprio_set, 1, 0, IO_PRIORITY_IDLE);
+	for (uint32_t i = 0; i < assembler->n; i++)
+		find_whole(assembler, &assembler->candidates[i],
+			   entries[assembler->candidates[i].entry].size);
+	while (!wait_for_end(assembler, INTERVAL)) {
+		if (!is_idle(assembler))
+			continue;
+		for (uint32_t i = 0; i < assembler->n; i++)
+			look_at(assembler, &assembler->candidates[i]);
+	}
+	return NULL;
+}
+
+int assembler_new(const struct merge *merge, struct reads *reads,
+		  struct log *log, struct assembler **ret)
+{
+	uint32_t n;
+	const struct image_entry *entries = image_entries(merge->image, &n);
+	AUTO(assembler)
+	assembler =
+		calloc(1, sizeof(*assembler) + n * sizeof(struct candidate));
+	pthread_condattr_t attr;
+
+	if (!assembler)
+		return -ENOMEM;
+	assembler->merge = merge;
+	assembler->reads = reads;
+	assembler->log = log;
+	pthread_mutex_init(&assembler->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&assembler->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	for (uint32_t i = 0; i < n; i++) {
+		struct candidate *candidate =
+			&assembler->candidates[assembler->n];
+		if (entries[i].directory ||
+		    !image_file_key(merge->image, i, &candidate->key))
+			continue;
+		candidate->entry = i;
+		atomic_init(&candidate->fd, -1);
+		assembler->n++;
+	}
+	int r = pthread_create(&assembler->thread, NULL, run, assembler);
+	if (r != 0)
+		return -r;
+	assembler->running = true;
+	*ret = TAKE(assembler);
+	return 0;
+}
+
+void assembler_free(struct assembler *assembler)
+{
+	if (!assembler)
+		return;
+	if (assembler->running) {
+		pthread_mutex_lock(&assembler->lock);
+		atomic_store(&assembler->ending, true);
+		pthread_cond_broadcast(&assembler->changed);
+		pthread_mutex_unlock(&assembler->lock);
+		pthread_join(assembler->thread, NULL);
+	}
+	for (uint32_t i = 0; i < assembler->n; i++) {
+		int fd = atomic_load(&assembler->candidates[i].fd);
+		if (fd >= 0)
+			close(fd);
+	}
+	pthread_cond_destroy(&assembler->changed);
+	pthread_mutex_destroy(&assembler->lock);
+	free(assembler);
+}
+
+int assembler_find(struct assembler *assembler, uint32_t entry)
+{
+	for (uint32_t i = 0; i < assembler->n; i++) {
+		if (assembler->candidates[i].entry != entry)
+			continue;
+		int fd = atomic_load(&assembler->candidates[i].fd);
+		return fd >= 0 ? fd : -ENOENT;
+	}
+	return -ENOENT;
+}

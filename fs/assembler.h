@@ -1,0 +1,32 @@
+/*
+ * Puts files together whose blocks are all stored, into whole files in the
+ * cache (cache/whole.h), so that they can be passed through (backing.h): a
+ * thread of low priority that works while nobody reads.
+ *
+ * Files of which nothing is computed are not written a second time. Every
+ * function may be called from any thread.
+ */
+#ifndef FS_ASSEMBLER_H
+#define FS_ASSEMBLER_H
+
+#include <stdint.h>
+
+#include "util/macros.h"
+
+struct assembler;
+struct log;
+struct merge;
+struct reads;
+
+/* All are borrowed; merge has a cache on disk. */
+int assembler_new(const struct merge *merge, struct reads *reads,
+		  struct log *log, struct assembler **ret);
+
+/* Gives up what it is at. */
+void assembler_free(struct assembler *assembler);
+DEFINE_AUTO(assembler, assembler_free);
+
+/* A descriptor of a whole file, the assembler's, or -ENOENT. */
+int assembler_find(struct assembler *assembler, uint32_t entry);
+
+#endif
