@@ -29,10 +29,20 @@ static int make_folders(const char *name)
 	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* Nothing but format files that are being made? */
-static bool is_empty(int fd)
+/* Could we have made it? A removal of the cache that was cut short, or went on
+ * while blocks were stored, leaves folders and no format. */
+static bool is_ours(const char *name)
 {
-	bool empty = true;
+	static const char digits[] = "0123456789abcdef";
+
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+	       strcmp(name, "lock") == 0 || strncmp(name, ".format.", 8) == 0 ||
+	       (strlen(name) == 2 && strspn(name, digits) == 2);
+}
+
+static bool holds_only_ours(int fd)
+{
+	bool ours = true;
 	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	if (!dir) {
@@ -42,12 +52,9 @@ static bool is_empty(int fd)
 	}
 
 	for (const struct dirent *entry; (entry = readdir(dir));)
-		if (strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0 &&
-		    strncmp(entry->d_name, ".format.", 8) != 0)
-			empty = false;
+		ours = ours && is_ours(entry->d_name);
 	closedir(dir);
-	return empty;
+	return ours;
 }
 
 /* -ENOENT without a format file, -EINVAL with one that is not ours. */
@@ -89,7 +96,7 @@ static int check_format(const char *path, int fd, bool make, struct error *err)
 	int r = read_format(fd);
 	if (r == -ENOENT && !make)
 		return error_set(err, -EINVAL, "%s: not a cache", path);
-	if (r == -ENOENT && is_empty(fd)) {
+	if (r == -ENOENT && holds_only_ours(fd)) {
 		r = write_format(path, fd);
 	} else if (r == -ENOENT) {
 		r = read_format(fd); /* it may be another's, just now */

@@ -187,6 +187,12 @@ def sums(directory):
             for name in files_below(directory)}
 
 
+def status(mountpoint):
+    done = run(CTL, "status", "--json", mountpoint)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def expect_errno(number, call, *arguments):
     try:
         call(*arguments)

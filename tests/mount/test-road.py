@@ -11,12 +11,6 @@ SHAPE = dict(layers=2, hidden=512, vocabulary=6001)
 NOBODY = 65534
 
 
-def status(mountpoint):
-    done = run(CTL, "status", "--json", mountpoint)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def may_pass(mountpoint):
     """Does the kernel let us? If not, the same bytes come by the usual road."""
     return status(mountpoint)["now"]["passthrough_allowed"] == 1

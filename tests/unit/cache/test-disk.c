@@ -222,6 +222,13 @@ static void test_gone(void)
 	disk = open_cache("gone");
 	CHECK(load(disk, 1) == 1);
 	disk_cache_close(disk);
+
+	/* Removed but for what was stored meanwhile. */
+	AUTO_FREE char *format = in_folder("gone/format");
+	CHECK(unlink(format) == 0);
+	disk = open_cache("gone");
+	CHECK(load(disk, 1) == 1);
+	disk_cache_close(disk);
 }
 
 /* Bytes that the blocks of a cache take, as the file system says. */

@@ -1,0 +1,63 @@
+"""The daemon's memory stays within --memory and 64 MiB, whatever it serves."""
+import os
+
+from support import *
+
+SLACK = 64 << 20
+
+
+def peak(daemon):
+    with open(f"/proc/{daemon.process.pid}/status") as file:
+        for line in file:
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    raise AssertionError("no peak")
+
+
+def sanitized():
+    """Sanitizers have memory of their own."""
+    with open(MOUNT, "rb") as file:
+        data = file.read()
+    return b"__asan_init" in data or b"__tsan_init" in data
+
+
+def check(folder, method, memory, *options, **shape):
+    known = method in ("linear", "slerp")
+    recipe = make_recipe(folder, method if known else "task_arithmetic", **shape)
+    with open(recipe) as file:
+        text = file.read()
+    with open(recipe, "w") as file:
+        file.write(text.replace("task_arithmetic", method))
+    cache = os.path.join(folder, "cache")
+    for _ in range(2):
+        with mounted(recipe, os.path.join(folder, "merged"), "--memory",
+                     str(memory), *options, cache=cache) as daemon:
+            # Many at once, so that much is in flight.
+            readers = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL)
+                       for path in 3 * [os.path.join(daemon.path, name)
+                                        for name in files_below(daemon.path)]]
+            assert not any(reader.wait() for reader in readers)
+            found = peak(daemon)
+            print(f"  {method}: {found >> 20} MiB of {(memory + SLACK) >> 20}")
+            assert sanitized() or found <= memory + SLACK
+
+
+def test_large_tensors(folder):
+    for i, method in enumerate(("linear", "ties", "sce", "model_stock")):
+        place = os.path.join(folder, str(i))
+        os.mkdir(place)
+        check(place, method, 32 * 10**6, "--threads", "4", layers=1, hidden=512,
+              vocabulary=16000)
+
+
+def test_many_tensors(folder):
+    check(folder, "slerp", 48 * 10**6, "--shard-size", "8M", layers=500,
+          hidden=32, vocabulary=64)
+
+
+def test_many_threads(folder):
+    check(folder, "linear", 64 * 10**6, "--threads", "32", layers=1,
+          hidden=512, vocabulary=20000)
+
+
+main(globals())
