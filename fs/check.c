@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/outline.h"
+#include "fs/vocabulary.h"
 #include "merge/engine/plan.h"
 #include "merge/methods/method.h"
 #include "merge/output/image.h"
@@ -98,6 +99,7 @@ static int print_part(const struct merge_part *part, FILE *out)
 
 	fputs("\nHow they are made\n", out);
 	r = outline_print_plan(plan, false, out);
+	vocabulary_print(plan, out);
 	if (r == 0)
 		print_files(part->image, out);
 	return r;
@@ -192,7 +194,8 @@ static bool add_part(cJSON *row, const struct merge_part *part)
 	       cJSON_AddStringToObject(row, "merge_method",
 				       plan->recipe->method->name) &&
 	       add_models(row, plan) && add_groups(row, plan) &&
-	       outline_add_plan(row, plan) && add_files(row, part->image) &&
+	       outline_add_plan(row, plan) && vocabulary_add(row, plan) &&
+	       add_files(row, part->image) &&
 	       add_number(row, "size", image_size(part->image));
 }
 

@@ -17,6 +17,7 @@
 #include "fs/signals.h"
 #include "fs/status.h"
 #include "fs/umount.h"
+#include "fs/vocabulary.h"
 #include "fs/warm.h"
 #include "merge/engine/plan.h"
 #include "merge/output/image.h"
@@ -77,6 +78,11 @@ static int run_explain(struct options *options, struct error *err)
 			      "%s: is a directory; one of its recipes can be "
 			      "explained",
 			      options->merge.recipe);
+	if (r == 0 && options->token) {
+		r = vocabulary_explain(merge, options->token, options->json,
+				       stdout, err);
+		return r < 0 ? r : flush_output(err);
+	}
 	if (r == 0 && name)
 		r = explain_find(merge, name, &tensor, err);
 	if (r == 0 && name)

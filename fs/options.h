@@ -43,6 +43,7 @@ struct options {
 	struct merge_options merge; /* but for the recipe */
 	bool foreground, json, prometheus, scan, help, version;
 	const char *tensors, *part; /* of warm, as they were given */
+	const char *token;	    /* of explain */
 	bool nonempty;		    /* the mount point may have files in it */
 	bool allow_other;	    /* is among the mount options, too */
 	struct text mount; /* for libfuse, comma-separated and escaped; owned */

@@ -217,6 +217,30 @@ static void gather_free(struct node *node)
 	free(gather);
 }
 
+/* Says at each input how many rows are taken of it, means aside. */
+static bool describe_inputs(const struct row_map *map, cJSON *row)
+{
+	cJSON *input = NULL;
+	uint32_t at = 0;
+
+	cJSON_ArrayForEach(input, cJSON_GetObjectItem(row, "inputs"))
+	{
+		cJSON *object = cJSON_AddObjectToObject(input, "parameters");
+		double n = 0;
+		for (size_t i = 0; i < map->n_runs; i++) {
+			uint32_t end = i + 1 < map->n_runs
+					       ? map->runs[i + 1].first
+					       : map->n_rows;
+			if (map->runs[i].input == at)
+				n += end - map->runs[i].first;
+		}
+		if (!object || !cJSON_AddNumberToObject(object, "rows", n))
+			return false;
+		at++;
+	}
+	return true;
+}
+
 /* Rows by where they come from. */
 static bool gather_describe(const struct node *node,
 			    const struct describing *how, cJSON *row)
@@ -234,7 +258,7 @@ static bool gather_describe(const struct node *node,
 		padding += map->runs[i].input == ROWS_PADDING ? n : 0;
 	}
 	return cJSON_AddNumberToObject(row, "rows", map->n_rows) &&
-	       cJSON_AddNumberToObject(row, "runs", (double)map->n_runs) &&
+	       describe_inputs(map, row) &&
 	       (zeros == 0 ||
 		cJSON_AddNumberToObject(row, "zero_rows", zeros)) &&
 	       (means == 0 ||

@@ -568,10 +568,14 @@ int vocabulary_new(const struct recipe *recipe, const char *directory,
 	vocabulary->tokens = calloc(1, sizeof(*vocabulary->tokens));
 	vocabulary->own = calloc(n_models, sizeof(int32_t *));
 	vocabulary->model_rows = calloc(n_models, sizeof(uint32_t));
-	if (!vocabulary->tokens || !vocabulary->own || !vocabulary->model_rows)
+	vocabulary->models = calloc(n_models, sizeof(char *));
+	if (!vocabulary->tokens || !vocabulary->own ||
+	    !vocabulary->model_rows || !vocabulary->models)
 		return no_memory(&making);
-	for (size_t i = 0; i < n_models; i++)
+	for (size_t i = 0; i < n_models; i++) {
 		vocabulary->model_rows[i] = models[i].n_rows;
+		vocabulary->models[i] = models[i].source->label;
+	}
 
 	int r = make(&making);
 	for (size_t i = 0; i <= n_models; i++)
@@ -590,6 +594,7 @@ void vocabulary_free(struct vocabulary *vocabulary)
 		free(vocabulary->own[i]);
 	free(vocabulary->own);
 	free(vocabulary->model_rows);
+	free(vocabulary->models);
 	free(vocabulary->rules);
 	free(vocabulary->defined);
 	tokenizer_free(vocabulary->tokens);

@@ -51,6 +51,7 @@ struct vocabulary {
 	uint32_t n_rows;   /* the same, rounded up to the recipe's multiple */
 	size_t n_models;
 	size_t base;	      /* the donor among the models */
+	const char **models;  /* (n_models,) their names; the array is owned */
 	uint32_t *model_rows; /* (n_models,) of their embeddings; owned */
 	int32_t **own; /* (n_models,) of (n_tokens,): row, or -1; owned */
 	struct vocabulary_rule *rules; /* (n_rules,) by id; owned */
