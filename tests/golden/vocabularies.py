@@ -210,6 +210,23 @@ def run_hostile():
             one_sentence("hostile/" + name, run("check", recipe.name), re.escape(name) + "/tokenizer.json")
 
 
+def run_told():
+    """What check and explain say of a tokenizer."""
+    recipe = HERE + "/cases/union-three/recipe.yaml"
+    told = json.loads(run("check", recipe, "--json").stdout)["tokenizer"]
+    if (told["source"], told["ids"], told["n_new"], told["new"][0]) != ("union", 205, 3, {"token": "<|im_start|>", "id": 202}):
+        fail("check", told)
+    if [row["own"] for row in told["rows_of"]] != [202, 204, 205]:
+        fail("check", told["rows_of"])
+    told = json.loads(run("explain", recipe, "--token", "<|im_start|>", "--json").stdout)
+    if [row["row"] for row in told["rows"]] != [None, 202, 204] or "mean of the 2 models" not in told["otherwise"]:
+        fail("explain", told)
+    one_sentence("explain", run("explain", recipe, "--token", "nosuch"), "no token 'nosuch'")
+    told = run("check", HERE + "/cases/template-auto/recipe.yaml").stdout
+    if "Chat template: auto, that of ../../models/chat" not in told:
+        fail("check", told)
+
+
 # Random vocabularies.
 
 def write_model(folder, rng, vocab, added, rows, hidden, tied):
@@ -341,6 +358,7 @@ def main():
     for case in cases:
         run_case(case)
     run_hostile()
+    run_told()
     for seed in range(60):
         run_random(seed)
     print(f"{len(cases)} cases, {len(failures)} failures")
