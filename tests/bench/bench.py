@@ -5,17 +5,18 @@ Usage: python3 tests/bench/bench.py PART [--build build] [--dir /tmp/mkfs-bench]
            [--rounds 5] [--threads 2] [--methods NAME,NAME]
            [--mergekit PATH/mergekit-yaml] [--json FILE]
 
-Parts: mounts, methods, mergekit; or all. Inputs (up to 10 GB) are made in --dir
+Parts: mounts, cache, methods, mergekit; or all. Inputs (up to 10 GB) are made in --dir
 once and kept there; numpy is needed for that. Run it on an idle machine.
 """
 import argparse
 
+import cache
 import mergekit
 import methods
 import mounts
 from common import METHODS, Bench
 
-PARTS = {"mounts": mounts, "methods": methods, "mergekit": mergekit}
+PARTS = {"mounts": mounts, "cache": cache, "methods": methods, "mergekit": mergekit}
 
 
 def main():
