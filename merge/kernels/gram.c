@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "merge/kernels/vector.h"
+
 /*
  * Compilers do not keep lanes in registers when they are an array of doubles;
  * as vectors of the width of a register (VECTOR, from the build) they do.
@@ -9,20 +11,9 @@
 #define LANES 16
 #define N_VECTORS (LANES / VECTOR)
 
-typedef double vector __attribute__((vector_size(VECTOR * sizeof(double))));
-
 struct lanes {
 	vector part[N_VECTORS];
 };
-
-static inline vector widen(const float *x)
-{
-	vector wide;
-
-	for (int i = 0; i < VECTOR; i++)
-		wide[i] = x[i];
-	return wide;
-}
 
 static double fold(const struct lanes *lanes)
 {

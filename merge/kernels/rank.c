@@ -113,8 +113,17 @@ static void count_all(const struct ranking *ranking, uint32_t *counts)
 {
 	const unsigned shift = levels[0].shift;
 
-	for (size_t i = 0; i < ranking->n; i++)
-		counts[select_key(ranking->row[i]) >> shift]++;
+	uint32_t bins[CHUNK];
+
+	for (size_t at = 0; at < ranking->n; at += CHUNK) {
+		size_t left = ranking->n - at;
+		size_t n = left < CHUNK ? left : CHUNK;
+
+		for (size_t i = 0; i < n; i++)
+			bins[i] = select_key(ranking->row[at + i]) >> shift;
+		for (size_t i = 0; i < n; i++)
+			counts[bins[i]]++;
+	}
 }
 
 static void count_part(const struct ranking *ranking, const struct part *part,

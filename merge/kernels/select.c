@@ -2,10 +2,20 @@
 
 #include <math.h>
 
+#define CHUNK 512 /* keys that are found side by side, then counted */
+
 void select_count_tops(uint32_t *counts, const float *x, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		counts[select_key(x[i]) >> 16]++;
+	uint32_t tops[CHUNK];
+
+	for (size_t at = 0; at < n; at += CHUNK) {
+		size_t now = n - at < CHUNK ? n - at : CHUNK;
+
+		for (size_t i = 0; i < now; i++)
+			tops[i] = select_key(x[at + i]) >> 16;
+		for (size_t i = 0; i < now; i++)
+			counts[tops[i]]++;
+	}
 }
 
 void select_fold_tops(uint64_t *sum, const uint32_t *counts)

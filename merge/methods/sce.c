@@ -9,10 +9,10 @@
 #include "merge/kernels/gram.h"
 #include "merge/kernels/rows.h"
 #include "merge/kernels/select.h"
+#include "merge/kernels/vector.h"
 #include "merge/methods/gather.h"
 #include "merge/methods/method.h"
 
-#define CHUNK 512
 #define MARK_WORDS (PIECE / 64)
 
 enum {
@@ -116,55 +116,78 @@ static void find_deltas(float *const *in, size_t n,
 			row_subtract(in[i], in[args->base], n);
 }
 
-static void add_wide(double *restrict sum, const float *restrict x, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		sum[i] += (double)x[i];
-}
+/* What sums over the task vectors are divided by. */
+struct divisor {
+	double value, inverse;
+	bool inverts; /* a power of two: dividing is multiplying, only slower */
+};
 
-static void add_squares(double *restrict sum, const float *restrict x,
-			const double *restrict mean, size_t n)
+static struct divisor find_divisor(const struct method_args *args)
 {
-	for (size_t i = 0; i < n; i++) {
-		double off = (double)x[i] - mean[i];
-		sum[i] += off * off;
-	}
-}
-
-/* Dividing by a power of two is multiplying by its inverse, only slower. */
-static inline void divide_wide(double *restrict x, double divisor, size_t n)
-{
+	double n_vectors = args->n_inputs - 1;
 	int exponent;
 
-	if (frexp(divisor, &exponent) == 0.5)
-		for (size_t i = 0; i < n; i++)
-			x[i] *= 1 / divisor;
-	else
-		for (size_t i = 0; i < n; i++)
-			x[i] /= divisor;
+	return (struct divisor){
+		.value = n_vectors,
+		.inverse = 1 / n_vectors,
+		.inverts = frexp(n_vectors, &exponent) == 0.5,
+	};
+}
+
+static inline vector divide(vector x, const struct divisor *by)
+{
+	return by->inverts ? x * by->inverse : x / by->value;
+}
+
+#define WIDTH (4 * VECTOR) /* elements that are worked on in registers */
+
+static inline void variance_at(float *out, const float *const *x,
+			       unsigned n_vectors, size_t at,
+			       const struct divisor *by)
+{
+	vector mean[4] = {}, sum[4] = {};
+
+	for (unsigned i = 0; i < n_vectors; i++)
+		for (int s = 0; s < 4; s++)
+			mean[s] += widen(x[i] + at + s * VECTOR);
+	for (int s = 0; s < 4; s++)
+		mean[s] = divide(mean[s], by);
+	for (unsigned i = 0; i < n_vectors; i++)
+		for (int s = 0; s < 4; s++) {
+			vector off = widen(x[i] + at + s * VECTOR) - mean[s];
+			sum[s] += off * off;
+		}
+	for (int s = 0; s < 4; s++) {
+		vector variance = divide(sum[s], by);
+		for (int i = 0; i < VECTOR; i++)
+			out[s * VECTOR + i] = (float)variance[i];
+	}
 }
 
 /* Population variance of the task vectors, element by element. */
 static void find_variance(float *out, float *const *in, size_t n,
 			  const struct method_args *args)
 {
-	double n_vectors = args->n_inputs - 1;
+	float ends[INPUTS_MOST][WIDTH], last[WIDTH];
+	const float *x[INPUTS_MOST];
+	struct divisor by = find_divisor(args);
+	unsigned n_vectors = 0;
+	size_t at = 0;
 
-	for (size_t at = 0; at < n; at += CHUNK) {
-		size_t now = n - at < CHUNK ? n - at : CHUNK;
-		double mean[CHUNK] = {}, sum[CHUNK] = {};
-
-		for (unsigned i = 0; i < args->n_inputs; i++)
-			if ((int)i != args->base)
-				add_wide(mean, in[i] + at, now);
-		divide_wide(mean, n_vectors, now);
-		for (unsigned i = 0; i < args->n_inputs; i++)
-			if ((int)i != args->base)
-				add_squares(sum, in[i] + at, mean, now);
-		divide_wide(sum, n_vectors, now);
-		for (size_t i = 0; i < now; i++)
-			out[at + i] = (float)sum[i];
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		if ((int)i != args->base)
+			x[n_vectors++] = in[i];
+	for (; at + WIDTH <= n; at += WIDTH)
+		variance_at(out + at, x, n_vectors, at, &by);
+	if (at == n)
+		return;
+	for (unsigned i = 0; i < n_vectors; i++) {
+		memset(ends[i], 0, sizeof(ends[i]));
+		memcpy(ends[i], x[i] + at, (n - at) * sizeof(float));
+		x[i] = ends[i];
 	}
+	variance_at(last, x, n_vectors, 0, &by);
+	memcpy(out + at, last, (n - at) * sizeof(float));
 }
 
 /* The largest variances are kept, of equal ones those with lower indices. */
