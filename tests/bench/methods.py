@@ -4,7 +4,9 @@ same number of threads reads memory (probe.c).
 
 share: bytes that the engine touched (all that it read of its inputs, over all
 passes, and what it made) in a second, as a part of the probe's. Probe and
-engine take turns; the best of the rounds counts for each.
+engine take turns; the best of the rounds counts for each. By CPU time: the same
+for one thread, its second being one of its own CPU time, so that other programs
+on the machine matter less.
 """
 import json
 import subprocess
@@ -35,24 +37,27 @@ def probe(bench, threads):
 def run(bench):
     bench.prepare("0.3b", "small", "large")
     threads = bench.options.threads
-    bench.table("method", "family", f"output, {threads} threads", "passes over inputs", "share of the probe",
-                "wanted", f"1 -> {threads} threads", "peak, 2^25 elements", "peak, 2^27 elements")
+    bench.table("method", "family", f"output, {threads} threads", "read of inputs", "share of the probe", "wanted",
+                "by CPU time", f"1 -> {threads} threads", "peak, 2^25 elements", "peak, 2^27 elements")
     for method in bench.methods():
         recipe = bench.write_recipe(method, "0.3b", scaled=True)
-        probes, many, one = [], [], []
+        probes, single_probes, many, one = [], [], [], []
         for _ in range(bench.options.rounds):
             probes.append(probe(bench, threads))
+            single_probes.append(probe(bench, 1))
             many.append(sink(bench, recipe, threads))
             one.append(sink(bench, recipe, 1))
         best = min(many, key=lambda figures: figures["seconds"])
         single = min(figures["seconds"] for figures in one)
-        touched = (best["read"] + best["written"]) / best["seconds"] / 1e9
+        touched = (best["read"] + best["written"]) / 1e9
+        busy = min(figures["cpu"] for figures in one)
         inputs = bench_inputs(recipe)
         peaks = [sink(bench, bench.write_recipe(method, kind, scaled=True), threads)["peak"]
                  for kind in ("small", "large")]
         bench.row(method, family(method), f"{best['written'] / best['seconds'] / 1e9:.2f} GB/s",
-                  f"{best['read'] / best['written'] / inputs:.1f}",
-                  f"{100 * touched / max(probes):.0f} %", f"{FAMILIES[family(method)][0]} %",
+                  f"{best['read'] / best['written'] / inputs:.1f} times",
+                  f"{100 * touched / best['seconds'] / max(probes):.0f} %", f"{FAMILIES[family(method)][0]} %",
+                  f"{100 * touched / busy / max(single_probes):.0f} %",
                   f"{single / best['seconds']:.2f}", *(f"{peak / 1e6:.0f} MB" for peak in peaks))
 
 
