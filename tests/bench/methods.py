@@ -30,8 +30,10 @@ def sink(bench, recipe, threads):
 
 
 def probe(bench, threads):
+    """GB/s, and GB in a second of CPU time."""
     tool = bench.build + "/tests/bench/probe"
-    return float(subprocess.run([tool, str(threads)], check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run([tool, str(threads)], check=True, capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
 
 
 def run(bench):
@@ -43,8 +45,8 @@ def run(bench):
         recipe = bench.write_recipe(method, "0.3b", scaled=True)
         probes, single_probes, many, one = [], [], [], []
         for _ in range(bench.options.rounds):
-            probes.append(probe(bench, threads))
-            single_probes.append(probe(bench, 1))
+            probes.append(probe(bench, threads)[0])
+            single_probes.append(probe(bench, 1)[1])
             many.append(sink(bench, recipe, threads))
             one.append(sink(bench, recipe, 1))
         best = min(many, key=lambda figures: figures["seconds"])
