@@ -148,6 +148,10 @@ static int compare_recipes(const struct dirent **a, const struct dirent **b)
 static int try_all(struct merge *merge, struct dirent *const *list, int n,
 		   struct error *err)
 {
+	const char *folder = merge->options.recipe;
+	size_t length = strlen(folder);
+	while (length > 0 && folder[length - 1] == '/')
+		length--;
 	merge->parts = calloc((size_t)n + 1, sizeof(*merge->parts));
 	if (!merge->parts)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -155,7 +159,7 @@ static int try_all(struct merge *merge, struct dirent *const *list, int n,
 	int r = 0;
 	for (int i = 0; r == 0 && i < n; i++) {
 		AUTO_FREE char *path = NULL;
-		if (asprintf(&path, "%s/%s", merge->options.recipe,
+		if (asprintf(&path, "%.*s/%s", (int)length, folder,
 			     list[i]->d_name) < 0) {
 			path = NULL;
 			return error_set(err, -ENOMEM, "out of memory");
