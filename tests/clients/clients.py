@@ -165,7 +165,7 @@ def check(recipe, donor, folder, fuse, *options):
     exported, mounted = folder + "/export", folder + "/mount"
     run(CTL, "export", *options, recipe, exported)
     tokens = check_export(exported, donor)
-    if recipe.endswith("/recipe.yaml"):
+    if recipe.endswith(("/recipe.yaml", "/recipe-stages.yaml")):
         check_skills(exported, tokens[0])
     if options:
         check_index(exported)
@@ -196,6 +196,7 @@ def main():
     for case in (("recipe.yaml", "base"),
                  ("recipe.yaml", "base", "--shard-size", "200K"),
                  ("recipe-slerp.yaml", "questions"),
+                 ("recipe-stages.yaml", "base"),
                  ("recipe-stack.yaml", "questions")):
         with tempfile.TemporaryDirectory() as folder:
             check(*case[:2], folder, not reason, *case[2:])
