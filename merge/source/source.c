@@ -420,8 +420,6 @@ int source_find_file(const struct source *source, const char *relative,
 {
 	struct folder folder = {0};
 	AUTO(file) file = NULL;
-	while (source->donor)
-		source = source->donor;
 
 	for (; source->donor; source = source->donor) {
 		if (source->made)

@@ -281,6 +281,31 @@ def run_words(folder):
             fail("words/" + case, f"{run.returncode}: {run.stderr}")
 
 
+def tokens(folder):
+    whole = json.load(open(folder + "/tokenizer.json"))
+    words = {word: i for i, (word, _) in enumerate(whole["model"]["vocab"])}
+    return {**words, **{t["content"]: t["id"] for t in whole["added_tokens"]}}
+
+
+def run_tokenizer_of_stage(folder):
+    """A stage's computed tokenizer is what those above it read."""
+    text = open(CASES + "/tokenizer/recipe.yaml").read().replace("../..", HERE + "/multi")
+    sizes = []
+    for i, more in enumerate(("", "tokenizer_source: vocab\n", "tokenizer_source: union\n")):
+        recipe, out = f"{folder}/recipe{i}.yaml", f"{folder}/out{i}"
+        open(recipe, "w").write(text + more)
+        run = export(recipe, out)
+        if run.returncode != 0:
+            fail("tokenizer of a stage", run.stderr)
+            return
+        rows = load(out)["model.embed_tokens.weight"].shape[0]
+        sizes.append((rows, len(tokens(out)), json.load(open(out + "/config.json"))["vocab_size"]))
+    if len(set(sizes)) != 1 or len(tokens(folder + "/out0")) <= len(tokens(HERE + "/multi/models/base")):
+        fail("tokenizer of a stage", f"rows, tokens, vocab_size: {sizes}")
+    if tokens(folder + "/out0") != tokens(folder + "/out1"):
+        fail("tokenizer of a stage", "the stage's own tokenizer is not the result's")
+
+
 def run_deep(folder):
     """Stages by the hundred, each used twice by the next: linear in them."""
     for name in ("a", "b"):
@@ -312,7 +337,7 @@ def main():
     for seed in range(4):
         with tempfile.TemporaryDirectory() as folder:
             run_rounding(folder, seed)
-    for run in (run_words, run_deep):
+    for run in (run_words, run_tokenizer_of_stage, run_deep):
         with tempfile.TemporaryDirectory() as folder:
             run(folder)
     print(f"{len(cases)} cases, {len(failures)} failures")
