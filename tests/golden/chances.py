@@ -51,7 +51,7 @@ def check_scale(case, tensors, fail):
     for name in NAMES:
         values = tensors[name].values()
         kept = values[values != 0]
-        if len(set(kept)) != 1 or abs(kept.sum() / values.size - 1) > 1e-6:
+        if len(set(kept)) != 1 or not abs(kept.sum() / values.size - 1) <= 1e-6:
             fail(case, f"{name}: not scaled to the magnitude of all")
 
 
