@@ -39,6 +39,7 @@ def make_tensors():
         "equal": [a, a, a, a],
         "equal_tunes": [a, a + 1, a + 1, a + 1],
         "few_values": [np.sign(noise(9, 40)) for _ in NAMES],
+        "small_changes": [a] + [a + noise(9, 40, scale=i * 1e-4) for i in (1, 3, 5)],
         "one_element": tunes(1),
         "scalar": tunes(),
         "one_row": tunes(1, 130),
