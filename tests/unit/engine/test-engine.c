@@ -235,12 +235,13 @@ static void check_same_bytes(struct setup setup)
 	static const struct {
 		unsigned n_threads;
 		uint64_t step;
-	} ways[] = {{1, UINT64_MAX}, {2, 8191}, {7, 1}};
+	} ways[] = {{2, 8191}, {1, UINT64_MAX}, {7, 1}};
 	for (const struct isa *const *isa = isa_all(); *isa; isa++) {
 		if (!isa_find((*isa)->name))
 			continue;
 		setup.isa = *isa;
-		for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		size_t n_ways = *isa == isa_best() ? ARRAY_SIZE(ways) : 1;
+		for (size_t i = 0; i < n_ways; i++) {
 			setup.n_threads = ways[i].n_threads;
 			open_world(&world, &setup);
 			unsigned char *data = read_all(&world, ways[i].step);
@@ -307,19 +308,25 @@ static uint64_t scans_of(const char *method, struct disk_cache *disk)
 	return scans;
 }
 
-static bool has_facts(const char *method)
+/* Reads one block, as the first reader after a mount; returns the scans. */
+static uint64_t scans_of_one(const char *method, struct disk_cache *disk,
+			     bool *ret_has_facts)
 {
 	struct world world;
 	struct setup setup = {
 		.method = method,
 		.code = DTYPE_F32,
 		.row = 1000,
-		.n_threads = 1,
+		.n_threads = 2,
+		.disk = disk,
 	};
 	open_world(&world, &setup);
-	bool has = world.merge->facts;
+	AUTO_FREE unsigned char *data = malloc(world.output.size);
+	CHECK(get(&world, 3, data) == 0);
+	uint64_t scans = engine_scans(world.engine);
+	*ret_has_facts = world.merge->facts;
 	close_world(&world);
-	return has;
+	return scans;
 }
 
 /* A second mount scans nothing. */
@@ -332,9 +339,11 @@ static void test_facts_kept(void)
 
 	for (size_t i = 0; method_all()[i]; i++) {
 		const char *method = method_all()[i]->name;
+		bool has_facts;
+		uint64_t scans = scans_of_one(method, disk, &has_facts);
 
-		CHECK(scans_of(method, disk) == has_facts(method));
-		CHECK(scans_of(method, disk) == 0);
+		CHECK(scans == has_facts);
+		CHECK(scans_of_one(method, disk, &has_facts) == 0);
 	}
 }
 

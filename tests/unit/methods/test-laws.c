@@ -6,6 +6,10 @@
 
 #include "tests/unit/methods/sample.h"
 
+#ifndef SAMPLES /* of each kind; the build has fewer where it is slow */
+#define SAMPLES 3
+#endif
+
 /* As bytes of the output: NaNs have one form there. */
 static bool same_stored(const float *a, const float *b, size_t n)
 {
@@ -126,7 +130,7 @@ static void test_every_method(void)
 	for (size_t i = 0; method_all()[i]; i++)
 		for (enum data data = 0; data < DATA_COUNT; data++)
 			for (int c = 0; c < 5; c++)
-				for (int again = 0; again < 3; again++)
+				for (int again = 0; again < SAMPLES; again++)
 					CHECK(keeps_laws(method_all()[i], i,
 							 data, counts[c],
 							 seed++));
