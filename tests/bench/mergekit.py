@@ -50,12 +50,13 @@ def measured(command, folder):
 
 
 def run(bench):
-    bench.prepare("1b")
+    kind = bench.options.kind
+    bench.prepare(kind)
     tool = find_mergekit(bench)
     out = bench.path("out")
     bench.table("method", "mergekit-yaml", "mkfs-ctl export", "faster", "wanted", "its memory", "ours", "less")
     for method in bench.methods():
-        recipe = bench.write_recipe(method, "1b")
+        recipe = bench.write_recipe(method, kind)
         ours = []
         for _ in range(2):
             shutil.rmtree(out, ignore_errors=True)
