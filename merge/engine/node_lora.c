@@ -15,9 +15,12 @@
 
 /*
  * A thread computes so many elements at once: rows enough that the right
- * factor's panels are read from memory seldom.
+ * factor's panels are read from memory seldom, and no more than a block has.
+ * Products are made and added in smaller parts, that stay in a core's cache.
  */
-#define UNIT ((uint64_t)1 << 17)
+#define UNIT ((uint64_t)1 << 18)
+#define PART ((uint64_t)1 << 15)
+#define PART_ROWS ((uint64_t)512)
 
 struct lora_node {
 	struct node node;
@@ -45,7 +48,7 @@ struct area {
 struct work {
 	const struct lora_node *lora;
 	const struct isa *isa;
-	float *delta; /* (unit,) scratch */
+	float *delta; /* (PART,) scratch */
 };
 
 static void round_values(const struct work *work, float *values, size_t n)
@@ -81,26 +84,51 @@ static void add_rows(const struct work *work, const struct lora_patch *patch,
 				      delta + i * n, scale, n);
 }
 
-static int multiply(const struct work *work, const struct lora_patch *patch,
-		    const struct area *area, const float *left)
+/* `left` is that of the area's first row, `panels` of the patch. */
+static void multiply_part(const struct work *work,
+			  const struct lora_patch *patch,
+			  const struct area *area, const float *left,
+			  const float *panels)
 {
-	const float *right = NULL;
-	int r = factor_get(patch->right, work->isa, &right);
-	if (r < 0)
-		return r;
-
 	struct product product = {
 		.left = left,
-		.panels =
-			right + patch->right_batch * factor_step(patch->right),
+		.panels = panels,
 		.rank = patch->rank,
 		.n_rows = area->n_rows,
 		.first = area->column - patch->column,
 		.n = area->n_columns,
 	};
+
 	work->isa->product(work->delta, &product);
-	factor_put(patch->right);
 	add_rows(work, patch, area);
+}
+
+static int multiply(const struct work *work, const struct lora_patch *patch,
+		    const struct area *area, const float *left)
+{
+	const float *panels = NULL;
+	uint64_t n_rows = min_u64(area->n_rows, PART_ROWS);
+	uint64_t n_columns = PART / n_rows / PANEL * PANEL;
+	int r = factor_get(patch->right, work->isa, &panels);
+	if (r < 0)
+		return r;
+
+	panels += patch->right_batch * factor_step(patch->right);
+	for (uint64_t i = 0; i < area->n_rows; i += n_rows) {
+		for (uint64_t j = 0; j < area->n_columns; j += n_columns) {
+			struct area part = {
+				.n_rows = min_u64(n_rows, area->n_rows - i),
+				.column = area->column + j,
+				.n_columns =
+					min_u64(n_columns, area->n_columns - j),
+				.values = area->values + i * area->step + j,
+				.step = area->step,
+			};
+			multiply_part(work, patch, &part,
+				      left + i * patch->rank, panels);
+		}
+	}
+	factor_put(patch->right);
 	return 0;
 }
 
@@ -241,7 +269,7 @@ static int eval_sum(const struct work *work, const struct eval *eval,
 		    uint64_t first, uint64_t n, float *out)
 {
 	struct eval below = *eval;
-	below.scratch += min_u64(UNIT, round_up(work->lora->node.count, 16));
+	below.scratch += PART;
 
 	int r = node_eval_range(work->lora->input, &below, first, n, out);
 	if (r < 0 || work->lora->n_patches == 0)
@@ -380,9 +408,11 @@ static int lora_check(const struct node *node)
 	const struct lora_node *lora = as_lora(node);
 	int r = check_factor(lora->lengths);
 
-	/* All factors of a node are of one file. */
+	/* All factors of a node are of one file; a bias has no left one. */
 	if (r == 0 && lora->n_patches > 0)
 		r = check_factor(lora->patches[0].left);
+	if (r == 0 && lora->n_patches > 0)
+		r = check_factor(lora->patches[0].right);
 	return r < 0 ? r : node_check(lora->input);
 }
 
@@ -481,7 +511,7 @@ static void init_node(struct lora_node *lora, const struct lora_terms *terms)
 	node->unit = UNIT;
 	node->n_inputs = 1;
 	node->inputs = &lora->input;
-	node->scratch = input->scratch + room;
+	node->scratch = input->scratch + PART;
 	node->n_leaves = input->n_leaves;
 	node->n_rows = input->n_rows + 1;
 	node->row_room = max_u64(input->row_room, room);

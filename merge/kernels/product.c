@@ -86,13 +86,23 @@ static void multiply_panel(float *out, size_t step, size_t first, size_t n,
 		out += ROWS * step;
 		left += ROWS * terms->rank;
 	}
-	for (; n_rows >= 2; n_rows -= 2) {
+	switch (n_rows) {
+	case 5:
+		multiply_rows(out, step, first, n, left, terms, 5);
+		break;
+	case 4:
+		multiply_rows(out, step, first, n, left, terms, 4);
+		break;
+	case 3:
+		multiply_rows(out, step, first, n, left, terms, 3);
+		break;
+	case 2:
 		multiply_rows(out, step, first, n, left, terms, 2);
-		out += 2 * step;
-		left += 2 * terms->rank;
-	}
-	if (n_rows)
+		break;
+	case 1:
 		multiply_rows(out, step, first, n, left, terms, 1);
+		break;
+	}
 }
 
 void ISA_NAME(product)(float *out, const struct product *product)
