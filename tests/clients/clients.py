@@ -186,6 +186,38 @@ def check(recipe, donor, folder, fuse, *options):
     run(CTL, "umount", mounted)
 
 
+def check_adapter(case, adapter, folder, fuse):
+    """A base with an adapter whose folder has a tokenizer of its own."""
+    golden = ROOT + "/tests/golden/lora"
+    recipe, donor = f"{golden}/cases/{case}/recipe.yaml", f"{golden}/models/{adapter}"
+    seen = [folder + "/export"]
+    run(CTL, "export", "--cache", "none", recipe, seen[0])
+    if fuse:
+        seen.append(folder + "/mount")
+        os.mkdir(seen[1])
+        run(MOUNT, "--cache", "none", recipe, seen[1])
+    try:
+        for directory in seen:
+            check_tokenizer(directory, donor)
+            model = load(directory)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+            assert model.config.vocab_size == model.get_input_embeddings().weight.shape[0] >= len(tokenizer)
+            last = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
+            inputs = tokenizer(last, return_tensors="pt", add_special_tokens=False)
+            assert inputs["input_ids"].tolist() == [[len(tokenizer) - 1]], inputs
+            tokens = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
+                                    do_sample=False, max_new_tokens=8)
+            assert tokens.shape[1] > 1
+        if fuse:
+            check_safetensors(seen[1], seen[0])
+    except BaseException:
+        if fuse:
+            subprocess.run(["umount", "--lazy", seen[1]])
+        raise
+    if fuse:
+        run(CTL, "umount", seen[1])
+
+
 def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -200,6 +232,10 @@ def main():
                  ("recipe-stack.yaml", "questions")):
         with tempfile.TemporaryDirectory() as folder:
             check(*case[:2], folder, not reason, *case[2:])
+        print("ok", *case, flush=True)
+    for case in (("one-tok", "llama-tok"), ("one-tokonly", "llama-tokonly")):
+        with tempfile.TemporaryDirectory() as folder:
+            check_adapter(*case, folder, not reason)
         print("ok", *case, flush=True)
 
 
