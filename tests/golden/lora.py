@@ -93,6 +93,15 @@ def compare_peft(case, recipe, theirs):
         compare_bf16(case, [(name, ours[name], theirs[name]) for name in names])
 
 
+def compare_tokenizer(case, out):
+    """The adapter folder's files, byte by byte, where it has some."""
+    folder = f"{MODELS}/llama-{case.removeprefix('one-')}"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if os.path.exists(f"{folder}/{name}"):
+            if open(f"{folder}/{name}", "rb").read() != open(f"{out}/{name}", "rb").read():
+                fail(case, f"{name} is not the adapter's")
+
+
 def run_case(case):
     path = f"{CASES}/{case}"
     with tempfile.TemporaryDirectory() as temporary:
@@ -109,6 +118,7 @@ def run_case(case):
         if os.path.exists(right + "/config.json"):
             golden.RIGHT_CONFIG[case] = RIGHT_CONFIG.get(case, {})
             golden.compare_config(case, out, right + "/config.json")
+        compare_tokenizer(case, out)
     peft = path + "/peft-bf16.safetensors"
     if os.path.exists(peft):
         compare_peft(case, path + "/recipe.yaml", peft)
