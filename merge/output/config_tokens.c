@@ -46,13 +46,11 @@ static int64_t new_id(const struct vocabulary *vocabulary, uint64_t id)
 
 struct remap {
 	struct config_edit *edit;
-	const char *file; /* for notes */
-	bool changed;
+	const char *file;   /* for notes */
+	bool changed, lost; /* of the last member: an id, a token */
 };
 
-/* One id; what no token of the output is stays, with a note. */
-static int put_id(struct remap *remap, const char *key, const cJSON *item,
-		  struct text *text)
+static void put_id(struct remap *remap, const cJSON *item, struct text *text)
 {
 	const struct vocabulary *vocabulary = remap->edit->plan->vocabulary;
 	uint64_t id;
@@ -60,18 +58,40 @@ static int put_id(struct remap *remap, const char *key, const cJSON *item,
 		char *printed = cJSON_PrintUnformatted(item);
 		text_puts(text, printed ? printed : "null");
 		cJSON_free(printed);
-		return 0;
+		return;
 	}
 
 	int64_t now = new_id(vocabulary, id);
 	text_printf(text, "%" PRId64, now < 0 ? (int64_t)id : now);
 	remap->changed |= now >= 0 && (uint64_t)now != id;
-	if (now >= 0)
-		return 0;
-	return notes_add(remap->edit->notes,
-			 "%s: %s is %" PRIu64 ", a token that the output's "
-			 "vocabulary lacks; left as it is",
-			 remap->file, key, id);
+	remap->lost |= now < 0;
+}
+
+/* The donor's token is none of the output's: what the model says whose
+ * tokenizer it is, or, with a note, what stood there. */
+static int replace_lost(struct remap *remap, const char *object,
+			const cJSON *item)
+{
+	const struct source *basis = remap->edit->plan->vocabulary->basis;
+	const cJSON *theirs =
+		basis->config
+			? config_member(config_object(basis->config, object),
+					item->string)
+			: NULL;
+	int r = notes_add(remap->edit->notes,
+			  "%s: %s is of a token that the output's vocabulary "
+			  "lacks; %s%s",
+			  remap->file, item->string,
+			  theirs ? "now as in " : "left as it is",
+			  theirs ? basis->label : "");
+	if (r < 0 || !theirs)
+		return r;
+
+	char *value = cJSON_PrintUnformatted(theirs);
+	r = value ? config_set(remap->edit, object, item->string, value)
+		  : -ENOMEM;
+	cJSON_free(value);
+	return r;
 }
 
 static int remap_member(struct remap *remap, const char *object,
@@ -79,27 +99,27 @@ static int remap_member(struct remap *remap, const char *object,
 {
 	struct text text = {0};
 	const cJSON *element;
-	int r = 0;
 
-	remap->changed = false;
+	remap->changed = remap->lost = false;
 	if (cJSON_IsArray(item)) {
 		text_puts(&text, "[");
 		cJSON_ArrayForEach(element, item)
 		{
 			text_puts(&text, element == item->child ? "" : ", ");
-			r = r < 0 ? r
-				  : put_id(remap, item->string, element, &text);
+			put_id(remap, element, &text);
 		}
 		text_puts(&text, "]");
 	} else {
-		r = put_id(remap, item->string, item, &text);
+		put_id(remap, item, &text);
 	}
 	AUTO_FREE char *value = text_take(&text);
-	if (r == 0 && !value)
-		r = -ENOMEM;
-	return r < 0 || !remap->changed
-		       ? r
-		       : config_set(remap->edit, object, item->string, value);
+	if (!value)
+		return -ENOMEM;
+	if (remap->lost)
+		return replace_lost(remap, object, item);
+	return remap->changed
+		       ? config_set(remap->edit, object, item->string, value)
+		       : 0;
 }
 
 static int remap_in(struct remap *remap, const char *object)

@@ -120,14 +120,19 @@ static int drop_twins(struct listing *listing)
 	return 0;
 }
 
+/* Edits a file that is there, or, with make, makes it. */
 static int write_edited(struct listing *listing,
-			const struct vocabulary *vocabulary, const char *name)
+			const struct vocabulary *vocabulary, const char *name,
+			bool make)
 {
 	AUTO_FREE char *text = NULL;
-	if (!find(listing, name))
+	bool there = find(listing, name);
+	if (!there && !make)
 		return 0;
 
-	int r = tokenizer_write(vocabulary, name, &text, listing->err);
+	int r = there ? tokenizer_write(vocabulary, name, &text, listing->err)
+		      : tokenizer_write_new(vocabulary, name, &text,
+					    listing->err);
 	return r < 0 ? r : put_text(listing, name, text);
 }
 
@@ -152,17 +157,13 @@ static int write_tokens(struct listing *listing,
 	if (vocabulary->n_stripped > 0)
 		r = drop_twins(listing);
 	if (r == 0)
-		r = write_edited(listing, vocabulary, "tokenizer.json");
+		r = write_edited(listing, vocabulary, "tokenizer.json", false);
 	if (r == 0)
-		r = write_edited(listing, vocabulary, "tokenizer_config.json");
-	if (r < 0 || whole || find(listing, "added_tokens.json"))
-		return r < 0 ? r
-			     : write_edited(listing, vocabulary,
-					    "added_tokens.json");
-	AUTO_FREE char *text = NULL;
-	r = tokenizer_write_ids(vocabulary, &text);
-	return r < 0 ? no_memory(listing)
-		     : put_text(listing, "added_tokens.json", text);
+		r = write_edited(listing, vocabulary, "tokenizer_config.json",
+				 !whole);
+	return r < 0 ? r
+		     : write_edited(listing, vocabulary, "added_tokens.json",
+				    !whole);
 }
 
 static int write_template(struct listing *listing, const char *template)

@@ -235,35 +235,72 @@ static bool has_file(const struct source *source, const char *name)
 	return source_find_file(source, name, &file, NULL) == 0;
 }
 
-static int read_format(const struct source *source, const struct format *format,
-		       struct tokenizer **ret, struct error *err)
+static struct tokenizer *find_known(struct tokenizer *const *known, size_t n,
+				    struct digest content)
 {
-	AUTO_FREE char *text = NULL;
-	AUTO_FREE char *path = NULL;
-	AUTO(tokenizer) tokenizer = NULL;
-	size_t size;
+	for (size_t i = 0; i < n; i++) {
+		if (known[i] && digest_equal(known[i]->content, content))
+			return known[i];
+	}
+	return NULL;
+}
 
-	if (format->with && !has_file(source, format->with))
-		return -ENOENT;
-	int r = tokenizer_file(source, format->name, &text, &size, &path, err);
+/* Those whose file says everything. */
+static int read_whole(const struct format *format, const char *text,
+		      size_t size, const char *path,
+		      struct tokenizer *const *known, size_t n,
+		      struct tokenizer **ret, struct error *err)
+{
+	struct digest content = digest_of(text, size, 1);
+	struct tokenizer *same = find_known(known, n, content);
+	if (same) {
+		same->n_shares++;
+		*ret = same;
+		return 0;
+	}
+
+	int r = format->parse(text, size, path, ret, err);
 	if (r == 0)
-		r = format->parse(text, size, path, &tokenizer, err);
-	if (r == 0 && !format->whole)
+		(*ret)->content = content;
+	return r;
+}
+
+static int read_slow(const struct source *source, const struct format *format,
+		     const char *text, size_t size, const char *path,
+		     struct tokenizer **ret, struct error *err)
+{
+	AUTO(tokenizer) tokenizer = NULL;
+
+	int r = format->parse(text, size, path, &tokenizer, err);
+	if (r == 0)
 		r = put_beside(tokenizer, source, err);
-	if (r == 0 && !format->whole)
+	if (r == 0)
 		r = tokenizer_seal(tokenizer, path, err);
 	if (r == 0)
 		*ret = TAKE(tokenizer);
 	return r;
 }
 
-int tokenizer_read(const struct source *source, struct tokenizer **ret,
-		   struct error *err)
+int tokenizer_read(const struct source *source, struct tokenizer *const *known,
+		   size_t n, struct tokenizer **ret, struct error *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
-		int r = read_format(source, &formats[i], ret, err);
-		if (r != -ENOENT)
+		const struct format *format = &formats[i];
+		AUTO_FREE char *text = NULL;
+		AUTO_FREE char *path = NULL;
+		size_t size;
+		if (format->with && !has_file(source, format->with))
+			continue;
+		int r = tokenizer_file(source, format->name, &text, &size,
+				       &path, err);
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
 			return r;
+		return format->whole ? read_whole(format, text, size, path,
+						  known, n, ret, err)
+				     : read_slow(source, format, text, size,
+						 path, ret, err);
 	}
 	return error_set(err, -ENOENT,
 			 "%s: no tokenizer in it (tokenizer.json, vocab.json "

@@ -11,6 +11,10 @@ void tokenizer_free(struct tokenizer *tokenizer)
 {
 	if (!tokenizer)
 		return;
+	if (tokenizer->n_shares > 0) {
+		tokenizer->n_shares--;
+		return;
+	}
 	free(tokenizer->tokens);
 	free(tokenizer->texts);
 	free(tokenizer->table);

@@ -62,6 +62,8 @@ struct tokenizer {
 	/* How text is cut before the model sees it: equal digests, equal
 	 * normalizer and pre_tokenizer. Of slow files: of nothing. */
 	struct digest cut;
+	struct digest content; /* of the file, if it says everything */
+	unsigned n_shares;     /* owners beside the first */
 	uint32_t n_moved; /* added tokens whose id is not what the file says */
 
 	size_t texts_room; /* while it is read, as all below */
@@ -70,10 +72,12 @@ struct tokenizer {
 	size_t table_size;
 };
 
-/* The tokenizer of a model. -ENOENT with a sentence that names the files looked
- * for; -EINVAL with one that names file and place. */
-int tokenizer_read(const struct source *source, struct tokenizer **ret,
-		   struct error *err);
+/* The tokenizer of a model; if it is that of one of known, (n,), which may be
+ * NULL, that one is shared: models of one base are read once. -ENOENT with a
+ * sentence that names the files looked for; -EINVAL with one that names file
+ * and place. */
+int tokenizer_read(const struct source *source, struct tokenizer *const *known,
+		   size_t n, struct tokenizer **ret, struct error *err);
 void tokenizer_free(struct tokenizer *tokenizer);
 DEFINE_AUTO(tokenizer, tokenizer_free);
 

@@ -10,8 +10,8 @@
 #include "merge/source/locate.h"
 #include "merge/source/source.h"
 #include "merge/tokenizer/tokenizer_private.h"
+#include "merge/tokenizer/vocabulary_private.h"
 #include "util/range.h"
-#include "util/text.h"
 
 /* Beside enum token_flag, of the output's tokens only: a model defines it as an
  * added token, so that its flags are settled. */
@@ -20,38 +20,20 @@
 	(TOKEN_ADDED | TOKEN_SPECIAL | TOKEN_NORMALIZED | TOKEN_LSTRIP | \
 	 TOKEN_RSTRIP | TOKEN_SINGLE_WORD)
 
-struct making {
-	struct vocabulary *vocabulary;
-	const struct recipe *recipe;
-	const char *directory;
-	const struct vocabulary_model *models;
-	size_t n_models;
-	/* (n_models + 1,) of the models, the last of a source outside; NULL
-	 * for a model without: then the basis' stands for it. The first of
-	 * those that are equal owns. */
-	struct tokenizer **tokenizers;
-	const struct tokenizer *basis;
-	struct notes *notes;
-	struct error *err;
-};
-
-static int no_memory(struct making *making)
+int vocabulary_no_memory(struct making *making)
 {
 	return error_set(making->err, -ENOMEM, "out of memory");
 }
 
 static int note(struct making *making, int r)
 {
-	return r < 0 ? no_memory(making) : 0;
+	return r < 0 ? vocabulary_no_memory(making) : 0;
 }
 
 static const char *label(const struct making *making, size_t model)
 {
 	return making->models[model].ref->path;
 }
-
-/* At most this much of a token is shown. */
-#define SHOWN 60
 
 static int shown(uint32_t length)
 {
@@ -65,6 +47,7 @@ static int read_models(struct making *making)
 	for (size_t i = 0; i < making->n_models; i++) {
 		struct error err = {0};
 		int r = tokenizer_read(making->models[i].source,
+				       making->tokenizers, i,
 				       &making->tokenizers[i], &err);
 		if (r == 0)
 			continue;
@@ -99,7 +82,8 @@ static int open_outside(struct making *making)
 		r = source_open_files(directory, ref->path,
 				      &vocabulary->outside, making->err);
 	if (r == 0)
-		r = tokenizer_read(vocabulary->outside,
+		r = tokenizer_read(vocabulary->outside, making->tokenizers,
+				   making->n_models,
 				   &making->tokenizers[making->n_models],
 				   making->err);
 	if (r < 0)
@@ -109,7 +93,8 @@ static int open_outside(struct making *making)
 	return 0;
 }
 
-static int find_model(const struct making *making, const struct model_ref *ref)
+int vocabulary_find_model(const struct making *making,
+			  const struct model_ref *ref)
 {
 	for (size_t i = 0; i < making->n_models; i++) {
 		if (model_ref_equal(making->models[i].ref, ref))
@@ -122,8 +107,9 @@ static int find_basis(struct making *making)
 {
 	struct vocabulary *vocabulary = making->vocabulary;
 	const struct recipe_tokenizer *wanted = &making->recipe->tokenizer;
-	int place = vocabulary->from_base ? (int)vocabulary->base
-					  : find_model(making, &wanted->model);
+	int place = vocabulary->from_base
+			    ? (int)vocabulary->base
+			    : vocabulary_find_model(making, &wanted->model);
 
 	vocabulary->basis_model = place;
 	if (place < 0) {
@@ -145,8 +131,8 @@ static int find_basis(struct making *making)
 	return 0;
 }
 
-static const struct tokenizer *tokenizer_of(const struct making *making,
-					    size_t model)
+const struct tokenizer *vocabulary_tokenizer(const struct making *making,
+					     size_t model)
 {
 	return making->tokenizers[model] ? making->tokenizers[model]
 					 : making->basis;
@@ -219,7 +205,7 @@ static int put_new(struct making *making, const char *text, uint32_t length,
  * different models cannot be joined. */
 static int unite_plain(struct making *making, size_t model)
 {
-	const struct tokenizer *tokenizer = tokenizer_of(making, model);
+	const struct tokenizer *tokenizer = vocabulary_tokenizer(making, model);
 	uint32_t n_new = 0;
 	struct token *ignored;
 
@@ -278,7 +264,7 @@ static int define(struct making *making, size_t model,
 
 static int unite_added(struct making *making, size_t model)
 {
-	const struct tokenizer *tokenizer = tokenizer_of(making, model);
+	const struct tokenizer *tokenizer = vocabulary_tokenizer(making, model);
 
 	for (uint32_t i = 0; i < tokenizer->n_tokens; i++) {
 		const struct token *token = &tokenizer->tokens[i];
@@ -324,7 +310,7 @@ static int list_defined(struct making *making)
 	vocabulary->defined =
 		calloc(vocabulary->n_defined + 1, sizeof(*vocabulary->defined));
 	if (!vocabulary->defined)
-		return no_memory(making);
+		return vocabulary_no_memory(making);
 	for (uint32_t i = 0; i < tokens->n_tokens; i++) {
 		const struct token *token = &tokens->tokens[i];
 		if (n == vocabulary->n_defined ||
@@ -368,168 +354,6 @@ static int put_all(struct making *making)
 	return list_defined(making);
 }
 
-/* Rows. */
-
-static int32_t find_row(const struct tokenizer *tokenizer,
-			const struct tokenizer *tokens,
-			const struct token *token, uint32_t n_rows)
-{
-	const char *text = token_text(tokens, token);
-	const struct token *theirs = tokenizer_at(tokenizer, token->id);
-
-	if (!theirs || theirs->length != token->length ||
-	    memcmp(token_text(tokenizer, theirs), text, token->length) != 0)
-		theirs = tokenizer_find(tokenizer, text, token->length);
-	return theirs && theirs->id < n_rows ? (int32_t)theirs->id : -1;
-}
-
-static int find_rows(struct making *making, size_t model)
-{
-	struct vocabulary *vocabulary = making->vocabulary;
-	const struct tokenizer *tokens = vocabulary->tokens;
-	uint32_t n_rows = making->models[model].n_rows;
-	bool holes = (int)model == vocabulary->basis_model;
-	int32_t *own = malloc(vocabulary->n_tokens * sizeof(*own));
-	if (!own)
-		return no_memory(making);
-
-	/* An id of no token keeps the row that its model has there. */
-	for (uint32_t i = 0; i < vocabulary->n_tokens; i++)
-		own[i] = holes && i < vocabulary->basis_end && i < n_rows
-				 ? (int32_t)i
-				 : -1;
-	for (uint32_t i = 0; i < tokens->n_tokens; i++)
-		own[tokens->tokens[i].id] =
-			find_row(tokenizer_of(making, model), tokens,
-				 &tokens->tokens[i], n_rows);
-	vocabulary->own[model] = own;
-	return 0;
-}
-
-/* Tokens of the model that are nearest to a text, for a sentence. */
-static char *suggest(const struct tokenizer *tokenizer, const char *text)
-{
-	size_t length = strlen(text), n = 0;
-	AUTO_FREE char *texts =
-		malloc(tokenizer->texts_size + tokenizer->n_tokens + 1);
-	AUTO_FREE const char **words =
-		calloc(tokenizer->n_tokens + 1, sizeof(*words));
-	if (!texts || !words)
-		return NULL;
-
-	char *at = texts;
-	for (uint32_t i = 0; i < tokenizer->n_tokens; i++) {
-		const struct token *token = &tokenizer->tokens[i];
-		if (token->length + 3 < length || token->length > length + 3)
-			continue;
-		words[n++] = at;
-		memcpy(at, token_text(tokenizer, token), token->length);
-		at += token->length;
-		*at++ = '\0';
-	}
-	const char *near = text_nearest(text, words);
-	char *clause = NULL;
-	if (!near || asprintf(&clause, "; did you mean '%s'?", near) < 0)
-		return NULL;
-	return clause;
-}
-
-static int rule_fails(struct making *making, const struct recipe_token *token,
-		      const char *what)
-{
-	return error_set(making->err, -EINVAL, "%s:%u: token '%.*s': %s",
-			 making->recipe->path, token->line, SHOWN, token->text,
-			 what);
-}
-
-/* The row of a token that a model must have. */
-static int row_of(struct making *making, const struct recipe_token *token,
-		  size_t model, const char *text, uint32_t *ret)
-{
-	const struct tokenizer *tokenizer = tokenizer_of(making, model);
-	const struct token *found =
-		tokenizer_find(tokenizer, text, strlen(text));
-	char what[512];
-
-	if (!found) {
-		AUTO_FREE char *near = suggest(tokenizer, text);
-		snprintf(what, sizeof(what), "model %s has no token '%.*s'%s",
-			 label(making, model), SHOWN, text, near ? near : "");
-		return rule_fails(making, token, what);
-	}
-	*ret = found->id;
-	return 0;
-}
-
-static int resolve_row(struct making *making, const struct recipe_token *token,
-		       struct vocabulary_rule *rule)
-{
-	int model = find_model(making, &token->model);
-	char what[512];
-
-	if (model < 0) {
-		snprintf(what, sizeof(what),
-			 "its source %s is not a model of this merge",
-			 token->model.path);
-		return rule_fails(making, token, what);
-	}
-	rule->kind = RULE_ROW;
-	rule->model = (uint32_t)model;
-	rule->row = token->id;
-	int r = 0;
-	if (token->origin != TOKEN_FROM_ID)
-		r = row_of(making, token, (size_t)model,
-			   token->origin == TOKEN_FROM_TOKEN ? token->token
-							     : token->text,
-			   &rule->row);
-	uint32_t n_rows = making->models[model].n_rows;
-	if (r == 0 && rule->row >= n_rows) {
-		snprintf(what, sizeof(what),
-			 "id %u has no row in model %s, whose embedding has "
-			 "%u rows",
-			 rule->row, label(making, (size_t)model), n_rows);
-		return rule_fails(making, token, what);
-	}
-	return r;
-}
-
-static int compare_rules(const void *a, const void *b)
-{
-	const struct vocabulary_rule *x = a, *y = b;
-
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static int find_rules(struct making *making)
-{
-	struct vocabulary *vocabulary = making->vocabulary;
-	const struct recipe_tokenizer *wanted = &making->recipe->tokenizer;
-
-	vocabulary->rules =
-		calloc(wanted->n_tokens + 1, sizeof(*vocabulary->rules));
-	if (!vocabulary->rules)
-		return no_memory(making);
-	for (size_t i = 0; i < wanted->n_tokens; i++) {
-		const struct recipe_token *token = &wanted->tokens[i];
-		struct vocabulary_rule *rule =
-			&vocabulary->rules[vocabulary->n_rules++];
-		rule->id = tokenizer_find(vocabulary->tokens, token->text,
-					  strlen(token->text))
-				   ->id;
-		rule->force = token->force;
-		rule->kind =
-			token->origin == TOKEN_FROM_ZERO ? RULE_ZERO : RULE_ANY;
-		if (!token->model.path)
-			continue;
-		int r = resolve_row(making, token, rule);
-		if (r < 0)
-			return r;
-	}
-	qsort(vocabulary->rules, vocabulary->n_rules,
-	      sizeof(*vocabulary->rules), compare_rules);
-	return 0;
-}
-
 static int make(struct making *making)
 {
 	int r = read_models(making);
@@ -537,9 +361,9 @@ static int make(struct making *making)
 		r = find_basis(making);
 	if (r == 0)
 		r = put_all(making);
-	for (size_t i = 0; r == 0 && i < making->n_models; i++)
-		r = find_rows(making, i);
-	return r < 0 ? r : find_rules(making);
+	if (r == 0)
+		r = vocabulary_find_rows(making);
+	return r < 0 ? r : vocabulary_find_rules(making);
 }
 
 int vocabulary_new(const struct recipe *recipe, const char *directory,
@@ -561,7 +385,7 @@ int vocabulary_new(const struct recipe *recipe, const char *directory,
 		.err = err,
 	};
 	if (!vocabulary || !tokenizers)
-		return no_memory(&making);
+		return vocabulary_no_memory(&making);
 	vocabulary->n_models = n_models;
 	vocabulary->base = base;
 	vocabulary->from_base = recipe->tokenizer.source != TOKENIZER_OF_MODEL;
@@ -571,7 +395,7 @@ int vocabulary_new(const struct recipe *recipe, const char *directory,
 	vocabulary->models = calloc(n_models, sizeof(char *));
 	if (!vocabulary->tokens || !vocabulary->own ||
 	    !vocabulary->model_rows || !vocabulary->models)
-		return no_memory(&making);
+		return vocabulary_no_memory(&making);
 	for (size_t i = 0; i < n_models; i++) {
 		vocabulary->model_rows[i] = models[i].n_rows;
 		vocabulary->models[i] = models[i].source->label;
@@ -600,13 +424,4 @@ void vocabulary_free(struct vocabulary *vocabulary)
 	tokenizer_free(vocabulary->tokens);
 	source_close(vocabulary->outside);
 	free(vocabulary);
-}
-
-const struct vocabulary_rule *
-vocabulary_rule(const struct vocabulary *vocabulary, uint32_t id)
-{
-	struct vocabulary_rule key = {.id = id};
-
-	return bsearch(&key, vocabulary->rules, vocabulary->n_rules,
-		       sizeof(key), compare_rules);
 }

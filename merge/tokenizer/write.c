@@ -306,14 +306,16 @@ static int edit_model(struct writing *writing)
 	return r;
 }
 
-/* An object is left as it is, with another member behind the last. */
-static int add_list(struct writing *writing, struct edit_list *list)
+/* An object is left as it is, with another member behind the last: all new
+ * tokens, between two brackets. */
+static int add_member(struct writing *writing, struct edit_list *list,
+		      const char *key, put_fn *put, const char *brackets)
 {
 	struct text more = {0};
 
-	text_puts(&more, "\"added_tokens\": [");
-	put_more(writing->vocabulary, true, put_entry, &more);
-	text_puts(&more, "]");
+	text_printf(&more, "\"%s\": %c", key, brackets[0]);
+	put_more(writing->vocabulary, true, put, &more);
+	text_puts(&more, brackets + 1);
 	edit_list_end(&writing->edit, list, &more);
 	bool failed = more.failed;
 	text_done(&more);
@@ -340,7 +342,7 @@ static int edit_tokenizer(struct writing *writing)
 		list.any = true;
 	}
 	if (r == 0 && !writing->has_added)
-		r = add_list(writing, &list);
+		r = add_member(writing, &list, "added_tokens", put_entry, "[]");
 	return r;
 }
 
@@ -411,18 +413,37 @@ static int edit_decoder(struct writing *writing)
 	return r < 0 ? r : end_list(writing, &list, true, put_member);
 }
 
-/* added_tokens_decoder, where there is one: a loader believes it. */
+/* Does the tokenizer.json say what is added, and how? */
+static bool is_whole(const struct vocabulary *vocabulary)
+{
+	return strcmp(vocabulary->basis_file, "tokenizer.json") == 0;
+}
+
+/* added_tokens_decoder, where there is one, or where nothing else has the flags
+ * of tokens: loaders believe it. */
 static int edit_config(struct writing *writing)
 {
+	static const char key[] = "added_tokens_decoder";
 	struct json_reader *reader = &writing->reader;
+	struct edit_list list;
+	bool found = is_whole(writing->vocabulary);
 	int r = json_reader_enter(reader, '{');
 
-	while (r == 0 && (r = json_reader_next(reader)) > 0)
-		r = json_reader_is(reader, "added_tokens_decoder") &&
-				    json_reader_peek(reader) == '{'
-			    ? edit_decoder(writing)
-			    : json_reader_skip(reader);
-	return r;
+	edit_list_begin(&list, reader);
+	while (r == 0 && (r = json_reader_next(reader)) > 0) {
+		if (json_reader_is(reader, key) &&
+		    json_reader_peek(reader) == '{') {
+			found = true;
+			r = edit_decoder(writing);
+		} else {
+			r = json_reader_skip(reader);
+		}
+		list.kept = list.end = reader->at;
+		list.any = true;
+	}
+	return r < 0 || found
+		       ? r
+		       : add_member(writing, &list, key, put_member, "{}");
 }
 
 /* added_tokens.json: {"token": id} */
@@ -430,6 +451,19 @@ static int edit_ids(struct writing *writing)
 {
 	writing->in_model = true;
 	return edit_vocab_map(writing);
+}
+
+/* The same, made anew: of what the basis' other files lack. */
+static int edit_new_ids(struct writing *writing)
+{
+	struct json_reader *reader = &writing->reader;
+	struct edit_list list;
+	int r = json_reader_enter(reader, '{');
+
+	edit_list_begin(&list, reader);
+	if (r == 0)
+		r = json_reader_next(reader);
+	return r < 0 ? r : end_list(writing, &list, true, put_id);
 }
 
 int tokenizer_write(const struct vocabulary *vocabulary, const char *name,
@@ -457,13 +491,11 @@ int tokenizer_write(const struct vocabulary *vocabulary, const char *name,
 	return r < 0 ? r : -ENOENT;
 }
 
-int tokenizer_write_ids(const struct vocabulary *vocabulary, char **ret)
+int tokenizer_write_new(const struct vocabulary *vocabulary, const char *name,
+			char **ret, struct error *err)
 {
-	struct text text = {0};
+	bool config = strcmp(name, "tokenizer_config.json") == 0;
 
-	text_puts(&text, "{");
-	put_more(vocabulary, true, put_id, &text);
-	text_puts(&text, "}\n");
-	*ret = text_take(&text);
-	return *ret ? 0 : -ENOMEM;
+	return edit_text(vocabulary, "{}\n", 3, name,
+			 config ? edit_config : edit_new_ids, ret, err);
 }

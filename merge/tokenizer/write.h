@@ -17,8 +17,11 @@ struct vocabulary;
 int tokenizer_write(const struct vocabulary *vocabulary, const char *name,
 		    char **ret, struct error *err);
 
-/* An added_tokens.json of all that the basis' other files lack. 0 or -ENOMEM.
+/*
+ * tokenizer_config.json or added_tokens.json for a basis that has no such file:
+ * of the tokens that its other files lack.
  */
-int tokenizer_write_ids(const struct vocabulary *vocabulary, char **ret);
+int tokenizer_write_new(const struct vocabulary *vocabulary, const char *name,
+			char **ret, struct error *err);
 
 #endif

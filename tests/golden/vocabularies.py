@@ -227,6 +227,33 @@ def run_told():
         fail("check", told)
 
 
+def run_ids():
+    """Ids in config.json and generation_config.json follow their tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        words = {"a": ["x", "y", "end", "only"], "b": ["end", "y", "x", "z"]}
+        for name, tokens in words.items():
+            vocab = {token: i for i, token in enumerate(["t0"] + tokens)}
+            write_model(f"{folder}/{name}", rng, vocab, [], 5, 3, False)
+            config = read_json(f"{folder}/{name}/config.json")
+            config |= {"eos_token_id": [vocab["end"], vocab["x"]], "bos_token_id": vocab.get("only", 4), "pad_token_id": None,
+                       "text_config": {"image_token_index": vocab["y"], "hidden_size": 3}}
+            json.dump(config, open(f"{folder}/{name}/config.json", "w"))
+        json.dump({"eos_token_id": 3, "top_k": 7}, open(f"{folder}/a/generation_config.json", "w"))
+        recipe = folder + "/recipe.yaml"
+        open(recipe, "w").write("merge_method: linear\nmodels:\n- {model: a, parameters: {weight: 1}}\n"
+                                "- {model: b, parameters: {weight: 1}}\ntokenizer_source: b\n")
+        done = run("export", recipe, folder + "/out", "--cache", "none")
+        config = read_json(folder + "/out/config.json")
+        have = [config[key] for key in ("eos_token_id", "bos_token_id", "pad_token_id", "vocab_size")]
+        if have != [[1, 3], 4, None, 5] or config["text_config"]["image_token_index"] != 2:
+            fail("ids", f"{config}")
+        if read_json(folder + "/out/generation_config.json") != {"eos_token_id": 1, "top_k": 7}:
+            fail("ids", "generation_config.json")
+        if "bos_token_id is of a token that the output's vocabulary lacks; now as in b" not in done.stderr:
+            fail("ids", done.stderr)
+
+
 # Random vocabularies.
 
 def write_model(folder, rng, vocab, added, rows, hidden, tied):
@@ -359,6 +386,7 @@ def main():
         run_case(case)
     run_hostile()
     run_told()
+    run_ids()
     for seed in range(60):
         run_random(seed)
     print(f"{len(cases)} cases, {len(failures)} failures")
