@@ -319,6 +319,12 @@ static int make_folder(struct disk_cache *disk, const char *path)
 	return -errno;
 }
 
+/*
+ * The folder may be missing, and another process may take the temporary file
+ * for left behind before we have locked it.
+ */
+#define TRIES 8
+
 /* No fsync: a block that a crash tears fails its checksum later. */
 static int store_frame(struct disk_cache *disk, struct digest key,
 		       const struct frame *frame)
@@ -329,13 +335,14 @@ static int store_frame(struct disk_cache *disk, struct digest key,
 		 path, disk->nonce,
 		 (uint64_t)atomic_fetch_add(&disk->n_temporary, 1));
 
-	int r = publish(disk, temporary, path, frame);
-	if (r != -ENOENT)
-		return r;
-	r = make_folder(disk, path);
-	if (r < 0)
-		return r;
-	return publish(disk, temporary, path, frame);
+	int r = -ENOENT;
+	for (unsigned i = 0; r == -ENOENT && i < TRIES; i++) {
+		if (i > 0)
+			r = make_folder(disk, path);
+		if (i == 0 || r == 0)
+			r = publish(disk, temporary, path, frame);
+	}
+	return r;
 }
 
 static int store(struct disk_cache *disk, const struct frame *frame,

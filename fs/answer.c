@@ -206,6 +206,14 @@ struct warming {
 	struct control_warm command;
 };
 
+static uint64_t waiting(const struct server *server)
+{
+	struct cache_counters cache;
+
+	block_cache_counters(server->merge->cache, &cache);
+	return cache.waiting;
+}
+
 static void step_done(struct warm_step *step, int r)
 {
 	struct warming *warming = CONTAINER_OF(step, struct warming, step);
@@ -215,6 +223,7 @@ static void step_done(struct warm_step *step, int r)
 	command->error = r;
 	command->next = step->next;
 	command->total = step->total;
+	command->waiting = waiting(server);
 	fuse_reply_ioctl(warming->req, 0, command, sizeof(*command));
 	free(warming);
 	reads_leave(server->reads);
@@ -222,12 +231,10 @@ static void step_done(struct warm_step *step, int r)
 
 static bool is_busy(const struct server *server)
 {
-	struct cache_counters cache;
 	struct read_counters reads;
 
 	reads_counters(server->reads, &reads);
-	block_cache_counters(server->merge->cache, &cache);
-	return reads.n_flying > 0 || cache.waiting > BEHIND_MOST;
+	return reads.n_flying > 0 || waiting(server) > BEHIND_MOST;
 }
 
 void answer_warm(struct server *server, fuse_req_t req, const void *data,

@@ -17,6 +17,7 @@
 #include "cache/counters.h"
 #include "cache/disk.h"
 #include "cache/whole.h"
+#include "fs/backing.h"
 #include "fs/log.h"
 #include "fs/reads.h"
 #include "merge/output/image.h"
@@ -41,6 +42,7 @@ struct candidate {
 struct assembler {
 	const struct merge *merge;
 	struct reads *reads;
+	struct backings *backings;
 	struct log *log;
 	pthread_t thread;
 	bool running;
@@ -68,6 +70,15 @@ static bool wait_for_end(struct assembler *assembler, unsigned milliseconds)
 					   &assembler->lock, &until);
 	pthread_mutex_unlock(&assembler->lock);
 	return atomic_load(&assembler->ending);
+}
+
+/* Will the kernel read whole files? */
+static bool is_of_use(const struct assembler *assembler)
+{
+	struct backing_counters backings;
+
+	backings_counters(assembler->backings, &backings);
+	return backings.allowed;
 }
 
 /* Has nobody read since the last look, and is everything stored? */
@@ -232,7 +243,7 @@ static void *run(void *arg)
 		find_whole(assembler, &assembler->candidates[i],
 			   entries[assembler->candidates[i].entry].size);
 	while (!wait_for_end(assembler, INTERVAL)) {
-		if (!is_idle(assembler))
+		if (!is_of_use(assembler) || !is_idle(assembler))
 			continue;
 		for (uint32_t i = 0; i < assembler->n; i++)
 			look_at(assembler, &assembler->candidates[i]);
@@ -240,9 +251,10 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int assembler_new(const struct merge *merge, struct reads *reads,
-		  struct log *log, struct assembler **ret)
+int assembler_new(const struct assembler_options *options,
+		  struct assembler **ret)
 {
+	const struct merge *merge = options->merge;
 	uint32_t n;
 	const struct image_entry *entries = image_entries(merge->image, &n);
 	AUTO(assembler)
@@ -253,8 +265,9 @@ int assembler_new(const struct merge *merge, struct reads *reads,
 	if (!assembler)
 		return -ENOMEM;
 	assembler->merge = merge;
-	assembler->reads = reads;
-	assembler->log = log;
+	assembler->reads = options->reads;
+	assembler->backings = options->backings;
+	assembler->log = options->log;
 	pthread_mutex_init(&assembler->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

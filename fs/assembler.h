@@ -14,13 +14,20 @@
 #include "util/macros.h"
 
 struct assembler;
+struct backings;
 struct log;
 struct merge;
 struct reads;
 
-/* All are borrowed; merge has a cache on disk. */
-int assembler_new(const struct merge *merge, struct reads *reads,
-		  struct log *log, struct assembler **ret);
+struct assembler_options {	   /* all borrowed */
+	const struct merge *merge; /* started, with a cache on disk */
+	struct reads *reads;	   /* to see whether anybody reads */
+	struct backings *backings; /* to see whether whole files are of use */
+	struct log *log;
+};
+
+int assembler_new(const struct assembler_options *options,
+		  struct assembler **ret);
 
 /* Gives up what it is at. */
 void assembler_free(struct assembler *assembler);

@@ -22,6 +22,7 @@ struct control_warm {
 	char pattern[512]; /* "": all */
 	uint32_t part, n_parts;
 	uint64_t position, next, total; /* bytes */
+	uint64_t waiting;		/* bytes not stored yet */
 	uint32_t busy;
 	int32_t error; /* negative errno: a block could not be made */
 };

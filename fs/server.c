@@ -54,10 +54,15 @@ int server_new(const struct server_options *options, struct server **ret)
 	r = backings_new(server->n_entries, &server->backings);
 	if (r < 0)
 		return r;
+	struct assembler_options assembler = {
+		.merge = merge,
+		.reads = server->reads,
+		.backings = server->backings,
+		.log = server->log,
+	};
 	/* Only root may pass files through. */
 	if (merge->disk && geteuid() == 0)
-		r = assembler_new(merge, server->reads, server->log,
-				  &server->assembler);
+		r = assembler_new(&assembler, &server->assembler);
 	if (r < 0)
 		return r;
 	*ret = TAKE(server);

@@ -74,9 +74,11 @@ static int run_steps(struct warmer *warmer, struct control_warm *command,
 			progress_add(progress,
 				     command->next - command->position);
 			command->position = command->next;
-			if (command->position >= command->total)
+			bool ended = command->position >= command->total;
+			/* What is not stored by our end may be lost. */
+			if (ended && command->waiting == 0)
 				return 0;
-			r = pause_for(signals, 0);
+			r = pause_for(signals, ended ? PAUSE : 0);
 		}
 		if (r < 0)
 			return r;
@@ -134,7 +136,7 @@ static uint64_t waiting(const struct merge *merge)
 static int step_self(struct warmer *warmer, struct control_warm *command,
 		     struct error *err)
 {
-	/* What is not stored by the end would be lost. */
+	/* More would find no place to wait in. */
 	if (waiting(warmer->merge) > 0) {
 		command->busy = 1;
 		return 0;
@@ -163,6 +165,7 @@ static int step_self(struct warmer *warmer, struct control_warm *command,
 		;
 	command->next = own.step.next;
 	command->total = own.step.total;
+	command->waiting = waiting(warmer->merge);
 	if (warmer->r < 0)
 		return error_set(err, warmer->r,
 				 "a tensor cannot be computed: %s",
@@ -181,8 +184,6 @@ int warm_merge(const struct merge *merge, const struct warm_options *options,
 				 "one by --cache");
 	sem_init(&warmer.done, 0, 0);
 	int r = run_warmer(&warmer, options, err);
-	while (r == 0 && waiting(merge) > 0)
-		poll(NULL, 0, PAUSE);
 	sem_destroy(&warmer.done);
 	return r;
 }
