@@ -236,7 +236,7 @@ static void test_ranks(unsigned char *kept)
 {
 	static const struct trial trials[] = {
 		{"della", 0.5, 0.2, {1, 2}, ROW, ROW},
-		{"della_linear", 0.3, 0.25, {3, 4}, 50, 50},
+		{"della_linear", 0.3, 0.25, {3, 4}, 10, 10},
 		{"della", 0.8, 0.15, {5, 6}, LONGEST, 3},
 		{"della_linear", 0.4, 0.15, {7, 8}, 1, 1},
 	};
