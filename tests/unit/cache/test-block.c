@@ -322,6 +322,67 @@ static void test_crowd(void)
 	close_world(&world);
 }
 
+/* A fill that stands on another block fills it itself, and finds it then. */
+static void test_try(void)
+{
+	struct world world;
+	struct cache_counters counters;
+	const struct block *block = NULL, *again = NULL;
+	open_world(&world, 1, 256 << 20, NULL);
+
+	struct block_request request = request_of(&world, 7, BLOCK_SIZE);
+	CHECK(block_try(world.cache, &request, &block) == 0);
+	CHECK(block_try(world.cache, &request, &again) == 0);
+	CHECK(again == block && block->size == BLOCK_SIZE);
+	CHECK(((const unsigned char *)block->data)[12345] == 7);
+	CHECK(atomic_load(&world.source.n_fills) == 1);
+	block_put(world.cache, block);
+	block_put(world.cache, again);
+
+	/* A failure is forgotten. */
+	atomic_store(&world.source.failing, -EIO);
+	request = request_of(&world, 8, 1000);
+	CHECK(block_try(world.cache, &request, &block) == -EIO);
+	atomic_store(&world.source.failing, 0);
+	CHECK(block_try(world.cache, &request, &block) == 0);
+	block_put(world.cache, block);
+
+	/* More than readers' blocks may keep stays, as no reader had it. */
+	for (uint64_t i = 100; i < 200; i++) {
+		request = request_of(&world, i, BLOCK_SIZE);
+		CHECK(block_try(world.cache, &request, &block) == 0);
+		block_put(world.cache, block);
+	}
+	block_cache_counters(world.cache, &counters);
+	CHECK(counters.memory >= 100 * BLOCK_SIZE);
+	CHECK(counters.stored == 0);
+	close_world(&world);
+}
+
+/* Who finds a block under way is told so at once. */
+static void test_try_busy(void)
+{
+	struct world world;
+	const struct block *block = NULL;
+	open_world(&world, 1, 16 << 20, NULL);
+
+	atomic_store(&world.source.held, true);
+	struct block_request request = request_of(&world, 3, 5000);
+	block_want(world.cache, &request, NULL);
+	while (atomic_load(&world.source.n_fills) == 0)
+		usleep(100);
+	CHECK(block_try(world.cache, &request, &block) == -EBUSY);
+	atomic_store(&world.source.held, false);
+	int r = -EBUSY;
+	while (r == -EBUSY) {
+		usleep(100);
+		r = block_try(world.cache, &request, &block);
+	}
+	CHECK(r == 0 && atomic_load(&world.source.n_fills) == 1);
+	block_put(world.cache, block);
+	close_world(&world);
+}
+
 int main(void)
 {
 	AUTO_FREE char *command = NULL;
@@ -333,6 +394,8 @@ int main(void)
 	test_overtaking();
 	test_ending();
 	test_disk();
+	test_try();
+	test_try_busy();
 	test_crowd();
 	CHECK(asprintf(&command, "rm -r %s", folder) > 0);
 	CHECK(system(command) == 0);
