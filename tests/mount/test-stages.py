@@ -198,6 +198,28 @@ def test_too_deep_for_the_memory(folder):
     run(CTL, "check", "--memory", "4G", "--threads", "4", recipe, check=True)
 
 
+def test_adapter_on_a_stage(folder):
+    """As one by one: the stage is written, then the adapter is added to it."""
+    make_inputs(folder, layers=2, hidden=64, vocabulary=500)
+    adapter = os.path.join(folder, "adapter")
+    os.mkdir(adapter)
+    write(adapter, "adapter_config.json", json.dumps({
+        "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["up_proj"],
+        "base_model_name_or_path": "x"}))
+    shapes = {}
+    for i in range(2):
+        name = f"base_model.model.model.layers.{i}.mlp.up_proj.lora_"
+        shapes[name + "A.weight"], shapes[name + "B.weight"] = (4, 64), (128, 4)
+    write_safetensors(os.path.join(adapter, "adapter_model.safetensors"), shapes, "adapter")
+    last = "merge_method: slerp\nbase_model: one\nmodels: [{model: one}, {model: %s+adapter}]\nparameters: {t: 0.4}\n"
+    stage = LINEAR % 1
+    recipe = write(folder, "recipe.yaml", "name: s\n" + stage + "---\n" + last % "s")
+    export(write(folder, "stage.yaml", stage), os.path.join(folder, "saved"))
+    export(write(folder, "last.yaml", last % "saved"), os.path.join(folder, "right"))
+    export(recipe, os.path.join(folder, "out"))
+    assert weights(os.path.join(folder, "out")) == weights(os.path.join(folder, "right"))
+
+
 # Directories of recipes.
 
 LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: %s}\ndtype: bfloat16\n"
