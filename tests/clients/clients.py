@@ -186,6 +186,19 @@ def check(recipe, donor, folder, fuse, *options):
     run(CTL, "umount", mounted)
 
 
+def check_adapted(directory, donor):
+    check_tokenizer(directory, donor)
+    model = load(directory)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    assert model.config.vocab_size == model.get_input_embeddings().weight.shape[0] >= len(tokenizer)
+    last = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
+    inputs = tokenizer(last, return_tensors="pt", add_special_tokens=False)
+    assert inputs["input_ids"].tolist() == [[len(tokenizer) - 1]], inputs
+    tokens = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
+                            do_sample=False, max_new_tokens=8)
+    assert tokens.shape[1] > 1
+
+
 def check_adapter(case, adapter, folder, fuse):
     """A base with an adapter whose folder has a tokenizer of its own."""
     golden = ROOT + "/tests/golden/lora"
@@ -198,16 +211,7 @@ def check_adapter(case, adapter, folder, fuse):
         run(MOUNT, "--cache", "none", recipe, seen[1])
     try:
         for directory in seen:
-            check_tokenizer(directory, donor)
-            model = load(directory)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-            assert model.config.vocab_size == model.get_input_embeddings().weight.shape[0] >= len(tokenizer)
-            last = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
-            inputs = tokenizer(last, return_tensors="pt", add_special_tokens=False)
-            assert inputs["input_ids"].tolist() == [[len(tokenizer) - 1]], inputs
-            tokens = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-                                    do_sample=False, max_new_tokens=8)
-            assert tokens.shape[1] > 1
+            check_adapted(directory, donor)
         if fuse:
             check_safetensors(seen[1], seen[0])
     except BaseException:
