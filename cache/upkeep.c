@@ -9,10 +9,12 @@
 #include "cache/codec.h"
 #include "cache/frame.h"
 #include "cache/walk.h"
+#include "cache/whole.h"
 
 static const time_t age_limits[] = {3600, 86400, 7 * 86400, 30 * 86400};
 
 struct keeper {
+	int dir;
 	struct upkeep *found;
 	time_t now;
 	struct codec *codec;
@@ -87,7 +89,8 @@ static void remove_file(struct upkeep *found, const struct walk_file *file)
 	found->size_removed += walk_space(file);
 }
 
-static bool is_good(struct keeper *keeper, const struct walk_file *file)
+/* Its bytes are then in keeper->data, of this size; else 0. */
+static size_t load_block(struct keeper *keeper, const struct walk_file *file)
 {
 	struct frame_header header;
 	unsigned char *data = codec_input(keeper->codec);
@@ -95,24 +98,64 @@ static bool is_good(struct keeper *keeper, const struct walk_file *file)
 
 	if (size < sizeof(header) || size > sizeof(header) + BLOCK_SIZE ||
 	    !read_file(file, data, size))
-		return false;
+		return 0;
 	memcpy(&header, data, sizeof(header));
 	if (frame_check(&header, file->key, size) < 0 ||
 	    frame_open(keeper->codec, &header, data + sizeof(header),
 		       keeper->data, header.size) < 0)
+		return 0;
+	return header.size;
+}
+
+/* A whole file without its mark is of no use, but not bad. */
+static bool load_mark(struct keeper *keeper, const struct walk_file *whole,
+		      struct whole_mark *ret)
+{
+	char path[WALK_PATH_SIZE];
+	struct walk_file file = {
+		.folder = keeper->dir,
+		.name = path,
+		.key = whole_mark_key(whole->key),
+	};
+
+	walk_path(file.key, path);
+	if (fstatat(file.folder, path, &file.st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    load_block(keeper, &file) != sizeof(*ret))
 		return false;
-	keeper->found->size_raw += header.size;
+	memcpy(ret, keeper->data, sizeof(*ret));
 	return true;
+}
+
+static void verify_whole(struct keeper *keeper, const struct walk_file *file)
+{
+	struct whole_mark mark;
+	AUTO_CLOSE int fd = openat(file->folder, file->name,
+				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return;
+	bool marked = load_mark(keeper, file, &mark);
+	if (marked && whole_matches(&mark, fd)) {
+		keeper->found->n_whole++;
+		keeper->found->size_whole += walk_space(file);
+		return;
+	}
+	keeper->found->n_bad += marked;
+	remove_file(keeper->found, file);
 }
 
 static int verify_file(void *arg, const struct walk_file *file)
 {
 	struct keeper *keeper = arg;
 
+	if (file->kind == WALK_WHOLE)
+		verify_whole(keeper, file);
 	if (file->kind != WALK_BLOCK)
 		return 0;
 	count_block(keeper, file);
-	if (is_good(keeper, file))
+	size_t size = load_block(keeper, file);
+	keeper->found->size_raw += size;
+	if (size > 0)
 		return 0;
 	keeper->found->n_bad++;
 	remove_file(keeper->found, file);
@@ -135,6 +178,7 @@ static int walk(int dir, walk_fn *visit, struct keeper *keeper,
 	struct statvfs fs;
 
 	*ret = (struct upkeep){0};
+	keeper->dir = dir;
 	keeper->found = ret;
 	keeper->now = time(NULL);
 	int r = walk_files(dir, visit, keeper);

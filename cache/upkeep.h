@@ -37,7 +37,8 @@ struct upkeep {
 /* Looks through everything; counts all but bad and removed. */
 int upkeep_survey(int dir, struct upkeep *ret);
 
-/* Reads everything; removes blocks that are not what they should be. */
+/* Reads everything; removes blocks and whole files that are not what they
+ * should be. */
 int upkeep_verify(int dir, struct upkeep *ret);
 
 /* Removes all blocks and whole files, and temporary files that nobody writes.

@@ -46,9 +46,9 @@ static enum walk_kind judge(unsigned folder, const char *name,
 		return WALK_TEMPORARY;
 	if (sscanf(name, "%14llx%16llx", &high, &low) != 2)
 		return WALK_FOREIGN;
+	*ret = (struct digest){(uint64_t)folder << 56 | high, low};
 	if (strlen(name) > HEX_SIZE && strcmp(name + HEX_SIZE, ".file") == 0)
 		return WALK_WHOLE;
-	*ret = (struct digest){(uint64_t)folder << 56 | high, low};
 	walk_path(*ret, right);
 	snprintf(path, sizeof(path), "%02x/%s", folder, name);
 	return strcmp(path, right) == 0 ? WALK_BLOCK : WALK_FOREIGN;

@@ -21,7 +21,7 @@ struct walk_file {
 	enum walk_kind kind;
 	int folder;	   /* descriptor of the folder it is in */
 	const char *name;  /* in that folder */
-	struct digest key; /* of a block */
+	struct digest key; /* of a block or a whole file */
 	struct stat st;
 };
 

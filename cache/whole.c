@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache/block.h"
 #include "cache/counters.h"
 #include "cache/disk.h"
 #include "cache/walk.h"
+#include "util/range.h"
 
 #define SUFFIX ".file"
 #define PATH_SIZE (WALK_PATH_SIZE + sizeof(SUFFIX))
@@ -30,27 +31,52 @@ struct whole {
 	char temporary[80]; /* "": there is none */
 };
 
-/* What a file is known by. */
-struct identity {
-	uint64_t size, inode;
-	int64_t mtime, mtime_nsec, ctime, ctime_nsec;
-};
-
-static struct identity identity_of(const struct stat *st)
+/* Sets all but the checksum. */
+static void mark_file(struct whole_mark *mark, const struct stat *st)
 {
-	return (struct identity){
-		.size = (uint64_t)st->st_size,
-		.inode = st->st_ino,
-		.mtime = st->st_mtim.tv_sec,
-		.mtime_nsec = st->st_mtim.tv_nsec,
-		.ctime = st->st_ctim.tv_sec,
-		.ctime_nsec = st->st_ctim.tv_nsec,
-	};
+	mark->size = (uint64_t)st->st_size;
+	mark->inode = st->st_ino;
+	mark->mtime = st->st_mtim.tv_sec;
+	mark->mtime_nsec = st->st_mtim.tv_nsec;
+	mark->ctime = st->st_ctim.tv_sec;
+	mark->ctime_nsec = st->st_ctim.tv_nsec;
 }
 
-static struct digest identity_key(struct digest key)
+struct digest whole_mark_key(struct digest key)
 {
-	return digest_of(&key, sizeof(key), 1);
+	return digest_of(&key, sizeof(key), 2);
+}
+
+/* Checksum of the first size bytes. */
+static int find_content(int fd, uint64_t size, struct digest *ret)
+{
+	AUTO_FREE unsigned char *data = malloc(BLOCK_SIZE);
+	struct hasher *hasher = hasher_new("mkfs-mount whole 1");
+	int r = data && hasher ? 0 : -ENOMEM;
+
+	for (uint64_t at = 0; r == 0 && at < size;) {
+		size_t want = min_u64(BLOCK_SIZE, size - at);
+		ssize_t n = pread(fd, data, want, (off_t)at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != (ssize_t)want)
+			r = n < 0 ? -errno : -EIO;
+		else
+			hasher_bytes(hasher, data, want);
+		at += want;
+	}
+	if (r == 0)
+		*ret = hasher_finish(hasher);
+	hasher_free(hasher);
+	return r;
+}
+
+bool whole_matches(const struct whole_mark *mark, int fd)
+{
+	struct digest content;
+
+	return find_content(fd, mark->size, &content) == 0 &&
+	       digest_equal(content, mark->content);
 }
 
 static void make_path(struct digest key, char path[PATH_SIZE])
@@ -59,30 +85,31 @@ static void make_path(struct digest key, char path[PATH_SIZE])
 	strcat(path, SUFFIX);
 }
 
-static int keep_identity(struct disk_cache *disk, struct digest key, int fd)
+static int keep_mark(struct disk_cache *disk, struct digest key, int fd,
+		     struct whole_mark *mark)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	struct identity identity = identity_of(&st);
-	return disk_cache_store(disk, identity_key(key), &identity,
-				sizeof(identity), 1);
+	mark_file(mark, &st);
+	return disk_cache_store(disk, whole_mark_key(key), mark, sizeof(*mark),
+				1);
 }
 
 /* For whoever looks for what is used least. */
 static void note_use(struct disk_cache *disk, struct digest key, int fd,
-		     const struct stat *st)
+		     struct whole_mark *mark)
 {
-	if (time(NULL) - st->st_mtim.tv_sec < FRESH)
+	if (time(NULL) - mark->mtime < FRESH)
 		return;
 	if (futimens(fd, NULL) == 0)
-		keep_identity(disk, key, fd);
+		keep_mark(disk, key, fd, mark);
 }
 
 int whole_open(struct disk_cache *disk, struct digest key, uint64_t size)
 {
-	struct identity kept;
+	struct whole_mark kept;
 	char path[PATH_SIZE];
 	struct stat st;
 
@@ -91,12 +118,13 @@ int whole_open(struct disk_cache *disk, struct digest key, uint64_t size)
 				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size != size ||
 	    !S_ISREG(st.st_mode) ||
-	    disk_cache_load(disk, identity_key(key), &kept, sizeof(kept)) < 0)
+	    disk_cache_load(disk, whole_mark_key(key), &kept, sizeof(kept)) < 0)
 		return -ENOENT;
-	struct identity now = identity_of(&st);
+	struct whole_mark now = kept;
+	mark_file(&now, &st);
 	if (memcmp(&kept, &now, sizeof(now)) != 0)
 		return -ENOENT;
-	note_use(disk, key, fd, &st);
+	note_use(disk, key, fd, &kept);
 	int r = fd;
 	fd = -1;
 	return r;
@@ -158,6 +186,7 @@ int whole_publish(struct whole *whole)
 {
 	int dir = disk_cache_directory(whole->disk);
 	char path[PATH_SIZE];
+	struct whole_mark mark = {0};
 	struct stat st;
 
 	if (fstat(whole->fd, &st) < 0)
@@ -167,12 +196,15 @@ int whole_publish(struct whole *whole)
 	/* A crash must not leave a file of the right size and other bytes. */
 	if (fdatasync(whole->fd) < 0)
 		return -errno;
+	int r = find_content(whole->fd, whole->size, &mark.content);
+	if (r < 0)
+		return r;
 	make_path(whole->key, path);
 	if (renameat(dir, whole->temporary, dir, path) < 0)
 		return -errno;
 	whole->temporary[0] = '\0';
 	disk_cache_took(whole->disk, (uint64_t)st.st_blocks * 512);
-	return keep_identity(whole->disk, whole->key, whole->fd);
+	return keep_mark(whole->disk, whole->key, whole->fd, &mark);
 }
 
 void whole_free(struct whole *whole)

@@ -6,16 +6,17 @@
  *                           budget, and removed for room as they are
  *
  * A file is written under a temporary name, brought to the disk, renamed, and
- * then known by its inode, size and times, which are kept as a block: it has no
- * checksum of its own that a reader would verify, so one that anything has
- * touched since is not opened again. Descriptors of it stay good when it is
- * removed.
+ * then known by its mark, which is kept as a block: inode, size and times, so
+ * that one that anything has touched since is not opened again, and a checksum,
+ * which no reader verifies but whole_matches() does. Descriptors of it stay
+ * good when it is removed.
  *
  * Every function may be called from any thread; a struct whole is its maker's.
  */
 #ifndef CACHE_WHOLE_H
 #define CACHE_WHOLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "util/hash.h"
@@ -23,6 +24,18 @@
 
 struct disk_cache;
 struct whole; /* being written */
+
+struct whole_mark {
+	uint64_t size, inode;
+	int64_t mtime, mtime_nsec, ctime, ctime_nsec;
+	struct digest content;
+};
+
+/* Key of the block that holds the mark of a file. */
+struct digest whole_mark_key(struct digest key);
+
+/* Reads all of the file: are these the marked bytes? */
+bool whole_matches(const struct whole_mark *mark, int fd);
 
 /* A descriptor of the caller's, for reading; or -ENOENT. */
 int whole_open(struct disk_cache *disk, struct digest key, uint64_t size);

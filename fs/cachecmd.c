@@ -106,14 +106,17 @@ static int verify(const struct place *place, struct error *err)
 
 	if (r < 0)
 		return error_set(err, r, "%s: %s", place->path, strerror(-r));
-	fprintf(place->out, "%s: %" PRIu64 " blocks, %s: ", place->path,
-		found.n_blocks, text_format_size(found.size, size));
+	fprintf(place->out,
+		"%s: %" PRIu64 " blocks and %" PRIu64 " whole files, %s: ",
+		place->path, found.n_blocks, found.n_whole,
+		text_format_size(found.size + found.size_whole, size));
 	fprintf(place->out, found.n_bad ? "%" PRIu64 " bad\n" : "all good\n",
 		found.n_bad);
 	if (found.n_bad > 0)
 		return error_set(err, -EBADMSG,
-				 "%s: %" PRIu64 " bad blocks removed; they are "
-				 "computed again when they are read",
+				 "%s: %" PRIu64
+				 " bad blocks and files removed; "
+				 "they are computed again when they are read",
 				 place->path, found.n_bad);
 	return 0;
 }

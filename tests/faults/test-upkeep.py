@@ -63,7 +63,7 @@ def test_verify(folder):
     os.truncate(bad[1], 1000)
     os.rename(blocks(cache)[0], bad[2])
     done = ctl(cache, "verify")
-    assert done.returncode == 1 and "3 bad blocks removed" in done.stderr
+    assert done.returncode == 1 and "3 bad blocks and files removed" in done.stderr
     assert not any(map(os.path.exists, bad))
     assert ctl(cache, "verify").returncode == 0
     plain = os.path.join(folder, "again")

@@ -229,6 +229,14 @@ def test_whole_shard(folder):
         wait_until(lambda: is_passed(mountpoint), 30)
         assert sums(mountpoint) == sums(plain)
     [path] = whole_files(cache)
+    done = run(CTL, "cache", "verify", "--cache", cache)
+    assert done.returncode == 0 and "1 whole files" in done.stdout, done
+    with open(path, "r+b") as file:
+        file.seek(2 << 20)
+        file.write(b"other")
+    done = run(CTL, "cache", "verify", "--cache", cache)
+    assert done.returncode == 1 and "1 bad blocks and files" in done.stderr, done
+    assert whole_files(cache) == []
 
 
 def test_no_room_for_whole_shard(folder):
