@@ -13,6 +13,7 @@
 #include "merge/engine/spelling.h"
 
 struct adapter;
+struct arch;
 struct factor;
 struct factor_view;
 struct tensor;
@@ -67,6 +68,18 @@ struct adapt {
 
 /* Sorts the adapter's tensors into modules and replacements. */
 int adapt_read_keys(struct adapt *adapt);
+
+/* The layers of layer_replication, if any; *ret is the base's architecture
+ * then, else NULL. */
+int adapt_find_layers(struct adapt *adapt, struct arch **ret);
+
+/* Makes source and entries: the base's tensors, copies of layers, a head. arch
+ * may be NULL. */
+int adapt_make_table(struct adapt *adapt, const struct arch *arch);
+
+/* entry->node becomes the node rounded to dtype, or itself if it is of that. */
+int adapt_round(struct adapt *adapt, struct node *input,
+		const struct dtype *dtype, struct adapt_entry *entry);
 
 /* Refuses the adapter if some of its keys were of no use. */
 int adapt_check_keys(const struct adapt *adapt);
