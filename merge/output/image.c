@@ -369,6 +369,15 @@ void image_find_tensor(const struct image *image,
 	}
 }
 
+uint64_t image_memory(const struct image *image)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < image->n_companions; i++)
+		size += file_memory(image->companions[i].file);
+	return size;
+}
+
 uint64_t image_size(const struct image *image)
 {
 	return image->size;

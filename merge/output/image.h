@@ -85,6 +85,9 @@ bool image_file_key(const struct image *image, uint32_t entry,
 bool image_next_block(const struct image *image, struct engine *engine,
 		      uint32_t entry, uint64_t *at, struct digest *ret);
 
+/* Memory of files that were computed, beside the heap. */
+uint64_t image_memory(const struct image *image);
+
 /* Sum of all file sizes; and the time that every entry bears: the newest of
  * the recipe and all sources, so that it does not change between mounts. */
 uint64_t image_size(const struct image *image);

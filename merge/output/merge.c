@@ -154,6 +154,8 @@ static uint64_t memory_for_blocks(const struct merge *merge)
 	}
 	taken += engine_thread_size(merge->shelf) * (threads + storing);
 	taken += limit_factors(merge);
+	for (size_t i = 0; i < merge->n_parts; i++)
+		taken += image_memory(merge->parts[i].image);
 	taken -= min_u64(taken, FREE_MEMORY);
 	/* However much that is, blocks have to go through. */
 	return merge->options.memory -

@@ -96,6 +96,12 @@ int file_of_bytes(const char *path, const void *data, size_t size,
 	return 0;
 }
 
+uint64_t file_memory(const struct file *file)
+{
+	/* Nothing else here has no name from the beginning. */
+	return file->stat.st_nlink == 0 ? file->size : 0;
+}
+
 int file_share(const struct file *file, struct file **ret, struct error *err)
 {
 	AUTO(file) shared = calloc(1, sizeof(*shared));

@@ -43,6 +43,9 @@ int file_open(int at, const char *relative, const char *path, const char *etag,
 int file_of_bytes(const char *path, const void *data, size_t size,
 		  struct file **ret, struct error *err);
 
+/* Bytes of memory that the file itself takes: those of a computed one. */
+uint64_t file_memory(const struct file *file);
+
 /* The same file once more, for another owner. */
 int file_share(const struct file *file, struct file **ret, struct error *err);
 
