@@ -157,7 +157,7 @@ static int unicode_escape(const char **p, const char *end, uint32_t *ret)
 
 static int append(struct json_reader *reader, const char *data, size_t size)
 {
-	if (size > reader->room - reader->length) {
+	if (size >= reader->room - reader->length) {
 		size_t room = 2 * (reader->length + size) + 64;
 		char *buffer = realloc(reader->buffer, room);
 		if (!buffer)

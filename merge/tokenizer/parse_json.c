@@ -347,7 +347,7 @@ static int join_put(struct parse *parse, struct join *join, size_t at)
 {
 	const struct json_reader *reader = &parse->reader;
 
-	if (reader->length > join->room - at) {
+	if (reader->length >= join->room - at) {
 		size_t room = 2 * (at + reader->length) + 256;
 		char *data = realloc(join->data, room);
 		if (!data)

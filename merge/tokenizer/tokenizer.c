@@ -78,7 +78,7 @@ static int make_token_room(struct tokenizer *tokenizer)
 
 static int make_text_room(struct tokenizer *tokenizer, size_t length)
 {
-	if (length <= tokenizer->texts_room - tokenizer->texts_size)
+	if (length < tokenizer->texts_room - tokenizer->texts_size)
 		return 0;
 
 	size_t room = 2 * (tokenizer->texts_size + length) + 4096;

@@ -28,6 +28,7 @@ static void test_same_grammar(void)
 		"{}",
 		" [1, 2.5, -3e2, true, null] \n",
 		"\"\\u00e9\\ud83d\\ude00\"",
+		"\"\\n\"",
 		"{\"a\": {\"a\": 1}, \"b\": \"\\\\u0000\"}",
 		"\"\xc3\xa9\"",
 		"7",
