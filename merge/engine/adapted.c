@@ -110,10 +110,11 @@ int adapt_flush(struct adapt *adapt, struct adapt_entry *entry,
 			adapt->config->path, adapt_tensor(adapt, entry)->name,
 			entry->node->dtype->name, adapt->terms.base->label);
 
+	int r = node_lora(&terms, &node);
+	free(TAKE(entry->patches));
 	entry->n_patches = 0;
 	entry->rounds_twice = false;
-	return node_lora(&terms, &node) < 0 ? adapt_no_memory(adapt)
-					    : set_node(adapt, entry, node);
+	return r < 0 ? adapt_no_memory(adapt) : set_node(adapt, entry, node);
 }
 
 int adapt_round(struct adapt *adapt, struct node *input,
