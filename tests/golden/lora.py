@@ -371,6 +371,22 @@ def check_alone():
             fail("alone", "check accepts what export refuses")
 
 
+def check_stage():
+    """An adapter on a stage that is its base."""
+    with tempfile.TemporaryDirectory() as temporary:
+        pair = Pair(temporary)
+        pair.add(Q, 4, 24, 24)
+        pair.write()
+        pair.run()
+        first = whole(temporary + "/out")
+        stages = temporary + "/stages.yaml"
+        open(stages, "w").write("name: low\nmerge_method: passthrough\nmodels: [{model: ./base}]\n---\n"
+                                "merge_method: passthrough\nmodels: [{model: low+./adapter}]\n")
+        run = export(stages, temporary + "/staged")
+        if run.returncode != 0 or whole(temporary + "/staged") != first:
+            fail("stage", f"{run.returncode} {run.stderr}")
+
+
 def check_copies():
     """What no adapter touches is the base's own bytes."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -540,6 +556,7 @@ def main():
     random_all()
     check_same_bytes()
     check_alone()
+    check_stage()
     check_copies()
     for change, words in BROKEN.items():
         broken(change, words)
