@@ -116,3 +116,37 @@ void philox_fill(uint32_t *out, uint64_t key, uint64_t nonce, uint64_t first,
 		n -= now;
 	}
 }
+
+/* The 2 * GROUP elements from a multiple of that on. */
+static void fill_halves(uint16_t *restrict out, uint64_t key, uint64_t nonce,
+			uint64_t group)
+{
+	uint32_t words[GROUP];
+
+	fill_group(words, key, nonce, group);
+	for (int i = 0; i < GROUP; i++)
+		out[i] = (uint16_t)words[i];
+	for (int i = 0; i < GROUP; i++)
+		out[GROUP + i] = (uint16_t)(words[i] >> 16);
+}
+
+void philox_fill_half(uint16_t *out, uint64_t key, uint64_t nonce,
+		      uint64_t first, size_t n)
+{
+	while (n > 0) {
+		size_t skip = first % (2 * GROUP);
+		size_t left = 2 * GROUP - skip;
+		size_t now = n < left ? n : left;
+		uint16_t own[2 * GROUP];
+
+		if (now == 2 * GROUP) {
+			fill_halves(out, key, nonce, first / (2 * GROUP));
+		} else {
+			fill_halves(own, key, nonce, first / (2 * GROUP));
+			memcpy(out, own + skip, now * sizeof(*out));
+		}
+		out += now;
+		first += now;
+		n -= now;
+	}
+}

@@ -12,6 +12,7 @@
 #include "merge/kernels/isa.h"
 
 #define philox_fill ISA_NAME(philox_fill)
+#define philox_fill_half ISA_NAME(philox_fill_half)
 #define philox_block ISA_NAME(philox_block)
 
 /* One block of the generator, as the paper has it. */
@@ -25,5 +26,12 @@ void philox_block(uint32_t out[4], const uint32_t counter[4],
  */
 void philox_fill(uint32_t *out, uint64_t key, uint64_t nonce, uint64_t first,
 		 size_t n);
+
+/*
+ * 16 random bits for each: half (e % 128 / 64) of what philox_fill() gives
+ * element e / 128 * 64 + e % 64; for half the work.
+ */
+void philox_fill_half(uint16_t *out, uint64_t key, uint64_t nonce,
+		      uint64_t first, size_t n);
 
 #endif

@@ -13,7 +13,7 @@
 #include "merge/methods/task.h"
 #include "util/error.h"
 
-#define CHUNK 1024
+#define CHUNK 512
 
 /* Facts and parts, of one input: sums of magnitudes. */
 struct chance_facts {
@@ -69,25 +69,52 @@ struct method_sizes chance_sizes(unsigned pass, const struct method_args *args)
 	return (struct method_sizes){.part = size, .sum = size};
 }
 
-static void drop(float *restrict delta, const uint32_t *restrict draws,
-		 uint32_t chance, size_t n)
+/* Keeps by the upper halves of draws; true if any is as the chance's. */
+static bool drop(float *restrict delta, const uint16_t *restrict upper,
+		 uint16_t chance, size_t n)
 {
+	uint16_t equal = 0;
+
 	for (size_t i = 0; i < n; i++)
-		delta[i] *= draws[i] < chance ? 1.0f : 0.0f;
+		equal |= upper[i] == chance;
+	if (equal)
+		return true;
+	for (size_t i = 0; i < n; i++)
+		delta[i] *= upper[i] < chance ? 1.0f : 0.0f;
+	return false;
 }
 
-/* Drops elements by one chance, as a draw. */
+static void drop_exactly(float *delta, const uint16_t *upper,
+			 const uint16_t *lower, uint32_t chance, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t draw = (uint32_t)upper[i] << 16 | lower[i];
+
+		delta[i] *= draw < chance ? 1.0f : 0.0f;
+	}
+}
+
+/*
+ * Drops elements by one chance, as a draw of 32 bits. The upper half decides,
+ * but once in 2^16; so the lower ones, from a stream of their own, are seldom
+ * asked for.
+ */
 static void drop_alike(float *delta, uint64_t first, size_t n, double density,
 		       const struct method_stream *stream)
 {
 	uint32_t chance = (uint32_t)(density * 0x1p32);
-	uint32_t draws[CHUNK];
+	uint16_t upper[CHUNK], lower[CHUNK];
 
 	for (size_t at = 0; at < n; at += CHUNK) {
 		size_t now = n - at < CHUNK ? n - at : CHUNK;
 
-		philox_fill(draws, stream->key, stream->nonce, first + at, now);
-		drop(delta + at, draws, chance, now);
+		philox_fill_half(upper, stream->key, stream->nonce, first + at,
+				 now);
+		if (!drop(delta + at, upper, (uint16_t)(chance >> 16), now))
+			continue;
+		philox_fill_half(lower, stream->key, ~stream->nonce, first + at,
+				 now);
+		drop_exactly(delta + at, upper, lower, chance, now);
 	}
 }
 

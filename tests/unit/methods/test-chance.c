@@ -123,7 +123,8 @@ static double count(const unsigned char *kept)
 
 static void test_kept_share(unsigned char *kept)
 {
-	static const double densities[] = {0.01, 0.3, 0.5, 0.9};
+	/* The first is below one in 2^16. */
+	static const double densities[] = {5e-6, 0.01, 0.3, 0.5, 0.9};
 
 	for (size_t i = 0; i < sizeof(densities) / sizeof(*densities); i++) {
 		double d = densities[i], n = (double)COUNT;

@@ -10,10 +10,13 @@ typedef void block_fn(uint32_t out[4], const uint32_t counter[4],
 		      const uint32_t key[2]);
 typedef void fill_fn(uint32_t *out, uint64_t key, uint64_t nonce,
 		     uint64_t first, size_t n);
+typedef void half_fn(uint16_t *out, uint64_t key, uint64_t nonce,
+		     uint64_t first, size_t n);
 
 #define ISA_ROW(name, runs)           \
 	block_fn philox_block_##name; \
-	fill_fn philox_fill_##name;
+	fill_fn philox_fill_##name;   \
+	half_fn philox_fill_half_##name;
 #include "merge/kernels/isa-list.def"
 #undef ISA_ROW
 
@@ -21,8 +24,11 @@ static const struct variant {
 	const char *isa;
 	block_fn *block;
 	fill_fn *fill;
+	half_fn *fill_half;
 } variants[] = {
-#define ISA_ROW(name, runs) {#name, philox_block_##name, philox_fill_##name},
+#define ISA_ROW(name, runs)                              \
+	{#name, philox_block_##name, philox_fill_##name, \
+	 philox_fill_half_##name},
 #include "merge/kernels/isa-list.def"
 #undef ISA_ROW
 	{},
@@ -84,6 +90,28 @@ static void test_ranges(const struct variant *variant)
 		}
 }
 
+static void test_halves(const struct variant *variant)
+{
+	static const uint64_t firsts[] = {0,   1,   127,
+					  128, 200, ((uint64_t)1 << 36) - 140};
+	const uint64_t key = 0x0123456789abcdef, nonce = 0xfedcba9876543210;
+	uint16_t out[401];
+
+	for (size_t i = 0; i < sizeof(firsts) / sizeof(*firsts); i++)
+		for (size_t n = 0; n <= 400; n += 1 + n / 3) {
+			out[n] = 42;
+			variant->fill_half(out, key, nonce, firsts[i], n);
+			CHECK(out[n] == 42);
+			for (size_t k = 0; k < n; k++) {
+				uint64_t e = firsts[i] + k;
+				uint32_t whole = element(variant, key, nonce,
+							 e / 128 * 64 + e % 64);
+				CHECK(out[k] ==
+				      (uint16_t)(whole >> e % 128 / 64 * 16));
+			}
+		}
+}
+
 int main(void)
 {
 	for (const struct variant *v = variants; v->isa; v++) {
@@ -91,6 +119,7 @@ int main(void)
 			continue;
 		test_known_answers(v);
 		test_ranges(v);
+		test_halves(v);
 	}
 	return 0;
 }
