@@ -103,10 +103,12 @@ static void add_blocks(struct builder *builder, const struct cache_counters *n)
 
 static void add_bytes(struct builder *builder, const struct cache_counters *n,
 		      const struct read_counters *reads,
-		      const struct backing_counters *backings)
+		      const struct backing_counters *backings,
+		      uint64_t n_pushed)
 {
 	add_group(builder, "bytes");
 	add(builder, "read", reads->bytes);
+	add(builder, "pushed", n_pushed);
 	add(builder, "memory", reads->roads.memory);
 	add(builder, "waited", reads->roads.waited);
 	add(builder, "copied", reads->roads.copied);
@@ -183,7 +185,8 @@ char *answer_status(struct server *server)
 	add_about(&builder, server);
 	add_refused(&builder, &server->merge->refused);
 	add_blocks(&builder, &cache);
-	add_bytes(&builder, &cache, &reads, &backings);
+	add_bytes(&builder, &cache, &reads, &backings,
+		  atomic_load(&server->n_pushed));
 	add_group(&builder, "counts");
 	add(&builder, "reads", reads.n);
 	add(&builder, "scans", engine_scans(engine));

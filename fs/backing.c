@@ -170,14 +170,18 @@ static int32_t choose(struct backings *backings, uint32_t file,
 }
 
 void backings_open(struct backings *backings, fuse_req_t req, uint32_t file,
-		   struct fuse_file_info *fi, backing_find_fn *find, void *arg)
+		   struct fuse_file_info *fi, backing_find_fn *find,
+		   backing_usual_fn *usual, void *arg)
 {
 	struct backing *backing = &backings->files[file];
 	int r;
 
 	pthread_mutex_lock(&backings->lock);
-	if (backing->n_opens++ == 0)
+	if (backing->n_opens++ == 0) {
 		backing->id = choose(backings, file, find, arg);
+		if (backing->id == 0)
+			usual(arg, file);
+	}
 	backings->counters.opens += backing->id > 0;
 	struct open_reply reply = {
 		.flags = OPEN_PASSTHROUGH | OPEN_NOFLUSH,

@@ -35,12 +35,17 @@ int backings_attach(struct backings *backings, struct fuse_session *fuse);
  * *ret_close: the caller is to close it. */
 typedef int backing_find_fn(void *arg, uint32_t file, bool *ret_close);
 
+/* The usual road is chosen for `file`: no read of it is in flight, nor can one
+ * come before this returns. */
+typedef void backing_usual_fn(void *arg, uint32_t file);
+
 /*
  * Answers an OPEN of `file`; find is asked when a road has to be chosen. May
  * be called for a file that has a backing or not. Replies exactly once.
  */
 void backings_open(struct backings *backings, fuse_req_t req, uint32_t file,
-		   struct fuse_file_info *fi, backing_find_fn *find, void *arg);
+		   struct fuse_file_info *fi, backing_find_fn *find,
+		   backing_usual_fn *usual, void *arg);
 
 /* An open has ended. */
 void backings_release(struct backings *backings, uint32_t file);

@@ -162,7 +162,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 	backings_open(server->backings, req, (uint32_t)(ino - 1), fi,
-		      server_find_backing, server);
+		      server_find_backing, server_prepare, server);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

@@ -6,6 +6,7 @@
 
 #include "fs/assembler.h"
 #include "fs/backing.h"
+#include "fs/header.h"
 #include "fs/reads.h"
 #include "fs/streams.h"
 #include "merge/output/image.h"
@@ -135,6 +136,11 @@ int server_find_backing(void *arg, uint32_t entry, bool *ret_close)
 	/* One that has changed gives errors, by the usual road. */
 	int r = file_check(file);
 	return r < 0 ? r : file->fd;
+}
+
+void server_prepare(void *arg, uint32_t entry)
+{
+	header_store(arg, entry);
 }
 
 void server_stat(const struct server *server, const struct image_entry *entry,

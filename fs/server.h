@@ -18,6 +18,7 @@
 
 struct assembler;
 struct backings;
+struct fuse_session;
 struct image_entry;
 struct log;
 struct merge;
@@ -34,11 +35,13 @@ struct server {
 	struct timespec time; /* of all entries */
 	uid_t uid;
 	gid_t gid;
-	struct reads *reads;	     /* owned */
-	struct streams *streams;     /* owned */
-	struct backings *backings;   /* owned */
-	struct assembler *assembler; /* owned; NULL: none is needed */
-	atomic_bool ready;	     /* the kernel has said hello */
+	struct reads *reads;	       /* owned */
+	struct streams *streams;       /* owned */
+	struct backings *backings;     /* owned */
+	struct assembler *assembler;   /* owned; NULL: none is needed */
+	struct fuse_session *fuse;     /* borrowed; NULL before the mount */
+	atomic_uint_fast64_t n_pushed; /* bytes put into the page cache */
+	atomic_bool ready;	       /* the kernel has said hello */
 };
 
 struct server_options {		   /* all borrowed */
@@ -65,6 +68,8 @@ void server_stat_control(const struct server *server, struct stat *ret);
 /* A descriptor of a file with the bytes of the entry: see backing.h. arg is the
  * server. */
 int server_find_backing(void *arg, uint32_t entry, bool *ret_close);
+/* Prepares a file that nobody has open for the usual road. arg as above. */
+void server_prepare(void *arg, uint32_t entry);
 void server_stat(const struct server *server, const struct image_entry *entry,
 		 struct stat *ret);
 

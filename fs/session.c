@@ -147,6 +147,8 @@ int session_open(struct server *server, const struct session_options *options,
 		return error_set(err, r, "%s: %s", options->mountpoint,
 				 strerror(-r));
 
+	server->fuse = session->fuse;
+
 	/* Two threads poll one descriptor, and one of them will be late. */
 	int fd = fuse_session_fd(session->fuse);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

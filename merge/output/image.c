@@ -56,6 +56,19 @@ const struct file *image_copy_of(const struct image *image, uint32_t entry)
 	return extent->copy.file;
 }
 
+const char *image_header(const struct image *image, uint32_t entry,
+			 uint64_t *ret_size)
+{
+	const struct extents *extents = image_extents(image, entry);
+	const struct extent *extent = extents->items;
+
+	*ret_size = 0;
+	if (extents->n < 2 || extent->kind != EXTENT_LITERAL)
+		return NULL;
+	*ret_size = extent->size;
+	return extent->literal;
+}
+
 static void hash_extent(struct hasher *hasher, const struct extent *extent)
 {
 	hasher_u64(hasher, extent->kind);

@@ -72,6 +72,11 @@ void image_find_tensor(const struct image *image,
 /* The source file whose bytes are all of a file's bytes, or NULL. */
 const struct file *image_copy_of(const struct image *image, uint32_t entry);
 
+/* The bytes (*ret_size,) that a file begins with and that need no computing,
+ * where others come behind them: a shard's header. Else *ret_size is 0. */
+const char *image_header(const struct image *image, uint32_t entry,
+			 uint64_t *ret_size);
+
 /* Names a file's bytes for ever, as the keys of blocks do; false for one of
  * which nothing is computed. */
 bool image_file_key(const struct image *image, uint32_t entry,

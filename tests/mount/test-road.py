@@ -66,21 +66,48 @@ def test_status(folder):
         assert now["recipe"] == os.path.realpath(recipe)
         assert now["mountpoint"] == daemon.path
         assert now["cache"] == cache
-        header = now["bytes"]["literal"]
+        header = now["bytes"]["pushed"]
         tensors = now["methods"]["slerp"]["bytes"]
         assert header + tensors == size == now["bytes"]["computed"] + header
-        assert now["bytes"]["read"] == size
+        assert now["bytes"]["read"] == tensors
         assert now["bytes"]["memory"] + now["bytes"]["waited"] == tensors
         assert now["counts"]["scans"] > 10 and now["methods"]["slerp"]["seconds"] > 0
         text = run(CTL, "status", mountpoint).stdout
         assert "slerp" in text and "computed" in text, text
         text = run(CTL, "status", "--prometheus", mountpoint).stdout
-        assert f'mkfs_mount_bytes_read_total{{mountpoint="{daemon.path}"}} {size}\n' in text, text
+        assert f'mkfs_mount_bytes_read_total{{mountpoint="{daemon.path}"}} {tensors}\n' in text, text
         for line in text.splitlines():
             assert line.startswith("# TYPE ") or float(line.rsplit(" ", 1)[1]) >= 0
         assert daemon.path in run(CTL, "status").stdout.splitlines()
     done = run(CTL, "status", mountpoint)
     assert done.returncode == 1 and "no merge is mounted here" in done.stderr
+
+
+def read_header(path):
+    """As safetensors does it, by a map of the file."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as there:
+        length = 8 + int.from_bytes(there[:8], "little")
+        return there[:length]
+
+
+def test_header_waits_for_nothing(folder):
+    """Nor does it make the kernel read on into the first tensor. Not even when
+    others read the file, nor after its pages have been dropped."""
+    recipe = make_recipe(folder, "slerp", **SHAPE)
+    mountpoint = os.path.join(folder, "merged")
+    path = os.path.join(mountpoint, "model.safetensors")
+    with mounted(recipe, mountpoint):
+        header = read_header(path)
+        assert len(header) % 4096 == 0 and json.loads(header[8:])["__metadata__"]
+        now = status(mountpoint)
+        assert now["bytes"]["pushed"] == len(header) and now["bytes"]["literal"] == 0
+        assert now["counts"]["scans"] == 0 and now["bytes"]["read"] == 0
+        with open(path, "rb", buffering=0) as file:
+            assert os.pread(file.fileno(), 8192, len(header) - 4096)[:4096] == header[-4096:]
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert read_header(path) == header
+    with mounted(recipe, mountpoint):
+        assert read_header(path) == header
 
 
 def test_control_is_hidden(folder):
