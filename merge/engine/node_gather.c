@@ -27,8 +27,9 @@ static const struct gather_node *as_gather(const struct node *node)
 
 /*
  * Elements of one input. All inputs share the windows of the thread, as most
- * rows in a stretch are of one; a window reads no further than the run goes,
- * since what comes behind it is not wanted.
+ * rows in a stretch are of one; the window of a leaf reads no further than the
+ * run goes, since what comes behind it is not wanted. Other nodes may ask their
+ * leaves for more than they are asked for.
  */
 static int eval_input(const struct gather_node *gather, unsigned i,
 		      const struct eval *fresh, uint64_t first, size_t n,
@@ -36,13 +37,11 @@ static int eval_input(const struct gather_node *gather, unsigned i,
 {
 	const struct node *input = gather->inputs[i];
 	struct eval eval = *fresh;
-	uint64_t width = input->dtype->bits / 8;
+	const struct dtype *kept = input->dtype;
 
-	/* Leaves may be wider than what is made of them. */
-	if (width < sizeof(double))
-		width = input->n_inputs ? sizeof(double) : width;
-	uint64_t wanted = n_wanted > n ? n_wanted * width : n * width;
-	if (input->n_leaves == 1 && wanted < eval.window_size)
+	node_staged_values(input, &kept);
+	uint64_t wanted = (n_wanted > n ? n_wanted : n) * (kept->bits / 8);
+	if (input->n_inputs == 0 && wanted < eval.window_size)
 		eval.window_size = wanted;
 	return input->type->eval(input, &eval, first, n, out);
 }
@@ -291,6 +290,8 @@ static int find_digest(struct gather_node *gather)
 	hasher_u64(hasher, node->n_inputs);
 	for (unsigned i = 0; i < node->n_inputs; i++)
 		hasher_digest(hasher, node->inputs[i]->digest);
+	/* It may be that of an input which gives no row. */
+	hasher_string(hasher, node->dtype->name);
 	node_hash_shape(hasher, &node->shape);
 	node->digest = hasher_finish(hasher);
 	hasher_free(hasher);

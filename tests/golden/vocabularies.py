@@ -41,7 +41,7 @@ import numpy as np  # noqa: E402
 import tokenizers  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
-from checkpoint import load, ulp  # noqa: E402
+from checkpoint import load, round_to, ulp  # noqa: E402
 
 HERE = os.path.join(ROOT, "tests/golden/tokenizer")
 HOSTILE = os.path.join(ROOT, "tests/golden/hostile-tokenizer")
@@ -271,14 +271,34 @@ def write_model(folder, rng, vocab, added, rows, hidden, tied):
     if not tied:
         tensors["lm_head.weight"] = rng.standard_normal((rows, hidden)).astype("<f4")
         tensors["lm_head.bias"] = rng.standard_normal(rows).astype("<f4")
+    write_tensors(folder + "/model.safetensors", tensors)
+    return tensors
+
+
+def write_tensors(path, tensors):
     header, data = {}, b""
     for name, values in tensors.items():
         header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [len(data), len(data) + values.nbytes]}
         data += values.tobytes()
     text = json.dumps(header).encode()
-    with open(folder + "/model.safetensors", "wb") as file:
+    with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text + data)
-    return tensors
+
+
+def write_adapter(folder, rng, tensors):
+    """Of embedding and head; tensors become what it makes of them."""
+    os.makedirs(folder)
+    rows, hidden = tensors["model.embed_tokens.weight"].shape
+    json.dump({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["embed_tokens", "lm_head"]},
+              open(folder + "/adapter_config.json", "w"))
+    of = lambda *shape: rng.standard_normal(shape).astype("<f4")  # noqa: E731
+    a, b, c, d = of(2, rows), of(hidden, 2), of(2, hidden), of(rows, 2)
+    prefix = "base_model.model."
+    write_tensors(folder + "/adapter_model.safetensors", {
+        prefix + "lm_head.lora_A.weight": c, prefix + "lm_head.lora_B.weight": d,
+        prefix + "model.embed_tokens.lora_embedding_A": a, prefix + "model.embed_tokens.lora_embedding_B": b})
+    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"] + (b @ a).T
+    tensors["lm_head.weight"] = tensors["lm_head.weight"] + d @ c
 
 
 def random_model(folder, dice, rng, hidden, tied):
@@ -348,7 +368,9 @@ def expected(models, out, name, multiple, has_base, weights):
     return mean / sum(weights[: len(takers)])
 
 
-def run_random(seed):
+def run_random(seed, kind="stored"):
+    """kind: what the inputs are, files or expressions that are worth the same."""
+    case = f"random {seed} {kind}"
     dice, rng = random.Random(seed), np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         hidden = dice.choice([1, 3, 8, 64])
@@ -356,28 +378,75 @@ def run_random(seed):
         models = [random_model(f"{folder}/m{i}", dice, rng, hidden, False) for i in range(n)]
         multiple, has_base = dice.choice([1, 1, 8, 32]), dice.random() < 0.6
         weights = [round(dice.uniform(0.2, 1), 2) for _ in models]
-        text = "merge_method: linear\ndtype: float32\nmodels:\n"
-        for i, weight in enumerate(weights):
-            text += f"  - {{model: m{i}, parameters: {{weight: {weight}}}}}\n"
-        text += "base_model: m0\n" if has_base else ""
+        names = [f"m{i}" for i in range(n)]
+        if kind == "adapted":
+            for i, model in enumerate(models):
+                write_adapter(f"{folder}/a{i}", rng, model["tensors"])
+            names = [f"m{i}+a{i}" for i in range(n)]
+        text = ""
+        if kind == "fused":
+            names = [f"s{i}" for i in range(n)]
+            text = "".join(f"name: s{i}\nmerge_method: passthrough\ndtype: bfloat16\nmodels: [model: m{i}]\n---\n"
+                           for i in range(n))
+        text += "merge_method: linear\ndtype: float32\nmodels:\n"
+        for name, weight in zip(names, weights):
+            text += f"  - {{model: {name}, parameters: {{weight: {weight}}}}}\n"
+        text += f"base_model: {names[0]}\n" if has_base else ""
         text += f"tokenizer: {{source: union, pad_to_multiple_of: {multiple}}}\n"
         open(folder + "/recipe.yaml", "w").write(text)
-        done = run("export", folder + "/recipe.yaml", folder + "/out", "--cache", "none")
+        done = run("export", folder + "/recipe.yaml", folder + "/out", "--cache", "none", "--fuse")
         if done.returncode != 0:
-            return fail(f"random {seed}", done.stderr)
+            return fail(case, done.stderr)
         out = union(models)
         loaded = tokenizers.Tokenizer.from_file(folder + "/out/tokenizer.json")
         if loaded.get_vocab() != out:
-            fail(f"random {seed}", f"vocabulary: {set(loaded.get_vocab().items()) ^ set(out.items())}")
+            fail(case, f"vocabulary: {set(loaded.get_vocab().items()) ^ set(out.items())}")
         ours = load(folder + "/out")
         for name in models[0]["tensors"]:
             want = expected(models, out, name, multiple, has_base, weights)
             have = ours[name].values().reshape(want.shape) if ours[name].shape == want.shape else None
             if have is None or np.abs(have - want).max() > 3e-6:
-                fail(f"random {seed}", f"{name}: {ours[name].shape} against {want.shape}" if have is None else
+                fail(case, f"{name}: {ours[name].shape} against {want.shape}" if have is None else
                      f"{name}: rows {sorted(set(np.argwhere(np.abs(have - want) > 3e-6)[:, 0].tolist()))}")
         if read_json(folder + "/out/config.json")["vocab_size"] != want.shape[0]:
-            fail(f"random {seed}", "vocab_size")
+            fail(case, "vocab_size")
+
+
+def run_types():
+    """The rows of one input alone, beside a wider type and beside its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(1)
+        write_model(folder + "/a", rng, {"t1": 0, "t0": 1}, [], 2, 64, False)
+        write_model(folder + "/b", rng, {"t0": 0, "t1": 1}, [], 2, 64, False)
+        half = "name: %s\nmerge_method: passthrough\ndtype: float16\nmodels: [model: %s]\n---\n"
+        both = ("%smerge_method: linear\nmodels: [{model: %s, parameters: {weight: %d}}, {model: %s, parameters: {weight: 1}}]\n"
+                "base_model: %s\ntokenizer_source: union\n")
+        text = half % ("ha", "a") + half % ("hb", "b")
+        text += both % ("name: wide\n", "b", 1, "ha", "b") + "---\n" + both % ("name: narrow\n", "hb", 1, "ha", "hb")
+        text += "---\ndtype: float32\n" + both % ("", "wide", 0, "narrow", "wide")
+        open(folder + "/recipe.yaml", "w").write(text)
+        done = run("export", folder + "/recipe.yaml", folder + "/out", "--cache", "none")
+        if done.returncode != 0:
+            return fail("types", done.stderr)
+        values = load(folder + "/out")["model.embed_tokens.weight"].values()
+        if (values != round_to(values, "F16")).any():
+            fail("types", "a stage of half precision is not rounded to it")
+
+
+def run_heads():
+    """A head that is not of the embedding's rows cannot follow its tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(1)
+        write_model(folder + "/a", rng, {"t0": 0, "t1": 1, "t2": 2}, [], 3, 8, False)
+        tensors = write_model(folder + "/b", rng, {"t0": 0, "t1": 1}, [], 4, 8, False)
+        tensors["lm_head.weight"] = tensors["lm_head.weight"][:2].copy()
+        write_tensors(folder + "/b/model.safetensors", tensors)
+        open(folder + "/recipe.yaml", "w").write(
+            "merge_method: linear\ntokenizer_source: union\nmodels: [{model: a, parameters: {weight: 1}}, "
+            "{model: b, parameters: {weight: 1}}]\n")
+        done = run("check", folder + "/recipe.yaml")
+        if done.returncode == 0 or not re.search(r"yaml:3: tensor lm_head.weight is \[3, 8\] in a, but \[2, 8\] in b", done.stderr):
+            fail("heads", f"{done.returncode} {done.stderr}")
 
 
 def main():
@@ -387,8 +456,13 @@ def main():
     run_hostile()
     run_told()
     run_ids()
+    run_types()
+    run_heads()
     for seed in range(60):
         run_random(seed)
+    for seed in range(60, 80):
+        run_random(seed, "adapted")
+        run_random(seed, "fused")
     print(f"{len(cases)} cases, {len(failures)} failures")
     sys.exit(1 if failures else 0)
 
