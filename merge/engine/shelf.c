@@ -1,6 +1,7 @@
 #include "merge/engine/shelf.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,7 +91,9 @@ int shelf_adapt(struct shelf *shelf, const struct adapted_terms *wanted,
 		const struct adapted **ret, struct error *err)
 {
 	struct adapted_terms terms = *wanted;
-	for (size_t i = 0; i < shelf->n_adapted; i++) {
+	/* A stage may be gone before the shelf is, and another in its place. */
+	bool lasts = !terms.base->donor;
+	for (size_t i = 0; lasts && i < shelf->n_adapted; i++) {
 		const struct adapted_terms *have =
 			adapted_terms(shelf->adapted[i]);
 		if (have->base == terms.base &&
