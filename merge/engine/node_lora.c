@@ -10,17 +10,14 @@
 #include "merge/engine/factor.h"
 #include "merge/engine/facts.h"
 #include "merge/engine/node_private.h"
-#include "merge/kernels/product.h"
+#include "merge/engine/patch.h"
 #include "util/range.h"
 
 /*
  * A thread computes so many elements at once: rows enough that the right
  * factor's panels are read from memory seldom, and no more than a block has.
- * Products are made and added in smaller parts, that stay in a core's cache.
  */
 #define UNIT ((uint64_t)1 << 18)
-#define PART ((uint64_t)1 << 15)
-#define PART_ROWS ((uint64_t)512)
 
 struct lora_node {
 	struct node node;
@@ -38,162 +35,21 @@ static const struct lora_node *as_lora(const struct node *node)
 	return CONTAINER_OF(node, const struct lora_node, node);
 }
 
-/* A rectangle of the tensor, in rows of `step` floats at `values`. */
-struct area {
-	uint64_t row, n_rows, column, n_columns;
-	float *values;
-	uint64_t step;
-};
-
 struct work {
 	const struct lora_node *lora;
-	const struct isa *isa;
-	float *delta; /* (PART,) scratch */
+	struct patching how;
 };
 
-static void round_values(const struct work *work, float *values, size_t n)
+static struct work work_of(const struct lora_node *lora,
+			   const struct eval *eval)
 {
-	const struct dtype *dtype = work->lora->node.dtype;
-	unsigned char stored[1024 * sizeof(double)];
-	if (dtype->code == DTYPE_F32)
-		return;
-
-	for (size_t done = 0; done < n; done += 1024) {
-		size_t now = min_u64(1024, n - done);
-		work->isa->store[dtype->code](stored, values + done, now);
-		work->isa->load[dtype->code](values + done, stored, now);
-	}
-}
-
-/* values += delta * scale */
-static void add_rows(const struct work *work, const struct lora_patch *patch,
-		     const struct area *area)
-{
-	float *delta = work->delta;
-	size_t n = area->n_columns;
-	float scale = patch->scale;
-
-	if (work->lora->rounds_twice) {
-		for (size_t i = 0; i < area->n_rows * n; i++)
-			delta[i] *= scale;
-		round_values(work, delta, area->n_rows * n);
-		scale = 1;
-	}
-	for (uint64_t i = 0; i < area->n_rows; i++)
-		work->isa->add_scaled(area->values + i * area->step,
-				      delta + i * n, scale, n);
-}
-
-/* `left` is that of the area's first row, `panels` of the patch. */
-static void multiply_part(const struct work *work,
-			  const struct lora_patch *patch,
-			  const struct area *area, const float *left,
-			  const float *panels)
-{
-	struct product product = {
-		.left = left,
-		.panels = panels,
-		.rank = patch->rank,
-		.n_rows = area->n_rows,
-		.first = area->column - patch->column,
-		.n = area->n_columns,
+	return (struct work){
+		.lora = lora,
+		.how = {.isa = eval->isa,
+			.dtype = lora->node.dtype,
+			.rounds_twice = lora->rounds_twice,
+			.delta = eval->scratch},
 	};
-
-	work->isa->product(work->delta, &product);
-	add_rows(work, patch, area);
-}
-
-static int multiply(const struct work *work, const struct lora_patch *patch,
-		    const struct area *area, const float *left)
-{
-	const float *panels = NULL;
-	uint64_t n_rows = min_u64(area->n_rows, PART_ROWS);
-	uint64_t n_columns = PART / n_rows / PANEL * PANEL;
-	int r = factor_get(patch->right, work->isa, &panels);
-	if (r < 0)
-		return r;
-
-	panels += patch->right_batch * factor_step(patch->right);
-	for (uint64_t i = 0; i < area->n_rows; i += n_rows) {
-		for (uint64_t j = 0; j < area->n_columns; j += n_columns) {
-			struct area part = {
-				.n_rows = min_u64(n_rows, area->n_rows - i),
-				.column = area->column + j,
-				.n_columns =
-					min_u64(n_columns, area->n_columns - j),
-				.values = area->values + i * area->step + j,
-				.step = area->step,
-			};
-			multiply_part(work, patch, &part,
-				      left + i * patch->rank, panels);
-		}
-	}
-	factor_put(patch->right);
-	return 0;
-}
-
-static void replace(const struct lora_patch *patch, const struct area *area,
-		    const float *left)
-{
-	for (uint64_t i = 0; i < area->n_rows; i++)
-		memcpy(area->values + i * area->step,
-		       left + i * patch->n_columns + area->column -
-			       patch->column,
-		       area->n_columns * sizeof(*left));
-}
-
-/* A patch on an area that lies within it. */
-static int apply(const struct work *work, const struct lora_patch *patch,
-		 const struct area *area)
-{
-	uint64_t width = patch->rank ? patch->rank : patch->n_columns;
-	const float *left = NULL;
-	int r = factor_get(patch->left, work->isa, &left);
-	if (r < 0)
-		return r;
-
-	left += (patch->left_row + area->row - patch->row) * width;
-	if (patch->rank)
-		r = multiply(work, patch, area, left);
-	else
-		replace(patch, area, left);
-	factor_put(patch->left);
-	return r;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static int apply_all(const struct work *work, const struct area *area)
-{
-	const struct lora_node *lora = work->lora;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < lora->n_patches; i++) {
-		const struct lora_patch *patch = &lora->patches[i];
-		uint64_t row = max_u64(area->row, patch->row);
-		uint64_t column = max_u64(area->column, patch->column);
-		uint64_t row_end = min_u64(area->row + area->n_rows,
-					   patch->row + patch->n_rows);
-		uint64_t column_end = min_u64(area->column + area->n_columns,
-					      patch->column + patch->n_columns);
-		if (row >= row_end || column >= column_end)
-			continue;
-		struct area common = {
-			.row = row,
-			.n_rows = row_end - row,
-			.column = column,
-			.n_columns = column_end - column,
-			.values = area->values +
-				  (row - area->row) * area->step + column -
-				  area->column,
-			.step = area->step,
-		};
-		r = apply(work, patch, &common);
-	}
-	return r;
 }
 
 typedef int area_fn(const struct work *work, const struct area *area,
@@ -232,7 +88,9 @@ static int for_areas(const struct work *work, uint64_t first, uint64_t n,
 static int add_area(const struct work *work, const struct area *area,
 		    void *arg UNUSED)
 {
-	return apply_all(work, area);
+	const struct lora_node *lora = work->lora;
+
+	return patch_apply(&work->how, lora->patches, lora->n_patches, area);
 }
 
 struct lengths {
@@ -269,7 +127,7 @@ static int eval_sum(const struct work *work, const struct eval *eval,
 		    uint64_t first, uint64_t n, float *out)
 {
 	struct eval below = *eval;
-	below.scratch += PART;
+	below.scratch += PATCH_ROOM;
 
 	int r = node_eval_range(work->lora->input, &below, first, n, out);
 	if (r < 0 || work->lora->n_patches == 0)
@@ -281,7 +139,7 @@ static int lora_unit(const struct node *node, const struct eval *eval,
 		     uint64_t first, uint64_t n, float *out)
 {
 	const struct lora_node *lora = as_lora(node);
-	struct work work = {lora, eval->isa, eval->scratch};
+	struct work work = work_of(lora, eval);
 
 	int r = eval_sum(&work, eval, first, n, out);
 	if (r == 0 && lora->lengths) {
@@ -292,7 +150,7 @@ static int lora_unit(const struct node *node, const struct eval *eval,
 		r = for_areas(&work, first, n, out, scale_area, &lengths);
 		factor_put(lora->lengths);
 	}
-	round_values(&work, out, n);
+	patch_round(&work.how, out, n);
 	return r;
 }
 
@@ -364,7 +222,7 @@ static int lora_scan(const struct node *node, struct eval *eval,
 	struct lora_part *part = scan->part;
 	struct eval below = *eval;
 	struct row_window *window = below.rows++;
-	struct work work = {lora, eval->isa, eval->scratch};
+	struct work work = work_of(lora, eval);
 
 	part->first = lora->by_column ? 0 : scan->piece / lora->columns;
 	window->node = NULL;
@@ -511,7 +369,7 @@ static void init_node(struct lora_node *lora, const struct lora_terms *terms)
 	node->unit = UNIT;
 	node->n_inputs = 1;
 	node->inputs = &lora->input;
-	node->scratch = input->scratch + PART;
+	node->scratch = input->scratch + PATCH_ROOM;
 	node->n_leaves = input->n_leaves;
 	node->n_rows = input->n_rows + 1;
 	node->row_room = max_u64(input->row_room, room);

@@ -1,0 +1,153 @@
+#include "merge/engine/patch.h"
+
+#include <string.h>
+
+#include "merge/engine/factor.h"
+#include "merge/engine/node_lora.h"
+#include "merge/kernels/isa.h"
+#include "merge/kernels/product.h"
+#include "merge/tensor/dtype.h"
+#include "util/range.h"
+
+/* Products are made and added in parts that stay in a core's cache. */
+#define PART_ROWS ((uint64_t)512)
+
+void patch_round(const struct patching *how, float *values, size_t n)
+{
+	const struct dtype *dtype = how->dtype;
+	unsigned char stored[1024 * sizeof(double)];
+	if (dtype->code == DTYPE_F32)
+		return;
+
+	for (size_t done = 0; done < n; done += 1024) {
+		size_t now = min_u64(1024, n - done);
+		how->isa->store[dtype->code](stored, values + done, now);
+		how->isa->load[dtype->code](values + done, stored, now);
+	}
+}
+
+/* values += delta * scale */
+static void add_rows(const struct patching *how, const struct lora_patch *patch,
+		     const struct area *area)
+{
+	float *delta = how->delta;
+	size_t n = area->n_columns;
+	float scale = patch->scale;
+
+	if (how->rounds_twice) {
+		for (size_t i = 0; i < area->n_rows * n; i++)
+			delta[i] *= scale;
+		patch_round(how, delta, area->n_rows * n);
+		scale = 1;
+	}
+	for (uint64_t i = 0; i < area->n_rows; i++)
+		how->isa->add_scaled(area->values + i * area->step,
+				     delta + i * n, scale, n);
+}
+
+/* `left` is that of the area's first row, `panels` of the patch. */
+static void multiply_part(const struct patching *how,
+			  const struct lora_patch *patch,
+			  const struct area *area, const float *left,
+			  const float *panels)
+{
+	struct product product = {
+		.left = left,
+		.panels = panels,
+		.rank = patch->rank,
+		.n_rows = area->n_rows,
+		.first = area->column - patch->column,
+		.n = area->n_columns,
+	};
+
+	how->isa->product(how->delta, &product);
+	add_rows(how, patch, area);
+}
+
+static int multiply(const struct patching *how, const struct lora_patch *patch,
+		    const struct area *area, const float *left)
+{
+	const float *panels = NULL;
+	uint64_t n_rows = min_u64(area->n_rows, PART_ROWS);
+	uint64_t n_columns = PATCH_ROOM / n_rows / PANEL * PANEL;
+	int r = factor_get(patch->right, how->isa, &panels);
+	if (r < 0)
+		return r;
+
+	panels += patch->right_batch * factor_step(patch->right);
+	for (uint64_t i = 0; i < area->n_rows; i += n_rows) {
+		for (uint64_t j = 0; j < area->n_columns; j += n_columns) {
+			struct area part = {
+				.n_rows = min_u64(n_rows, area->n_rows - i),
+				.column = area->column + j,
+				.n_columns =
+					min_u64(n_columns, area->n_columns - j),
+				.values = area->values + i * area->step + j,
+				.step = area->step,
+			};
+			multiply_part(how, patch, &part, left + i * patch->rank,
+				      panels);
+		}
+	}
+	factor_put(patch->right);
+	return 0;
+}
+
+static void replace(const struct lora_patch *patch, const struct area *area,
+		    const float *left)
+{
+	for (uint64_t i = 0; i < area->n_rows; i++)
+		memcpy(area->values + i * area->step,
+		       left + i * patch->n_columns + area->column -
+			       patch->column,
+		       area->n_columns * sizeof(*left));
+}
+
+/* A patch on an area that lies within it. */
+static int apply(const struct patching *how, const struct lora_patch *patch,
+		 const struct area *area)
+{
+	uint64_t width = patch->rank ? patch->rank : patch->n_columns;
+	const float *left = NULL;
+	int r = factor_get(patch->left, how->isa, &left);
+	if (r < 0)
+		return r;
+
+	left += (patch->left_row + area->row - patch->row) * width;
+	if (patch->rank)
+		r = multiply(how, patch, area, left);
+	else
+		replace(patch, area, left);
+	factor_put(patch->left);
+	return r;
+}
+
+int patch_apply(const struct patching *how, const struct lora_patch *patches,
+		size_t n, const struct area *area)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct lora_patch *patch = &patches[i];
+		uint64_t row = max_u64(area->row, patch->row);
+		uint64_t column = max_u64(area->column, patch->column);
+		uint64_t row_end = min_u64(area->row + area->n_rows,
+					   patch->row + patch->n_rows);
+		uint64_t column_end = min_u64(area->column + area->n_columns,
+					      patch->column + patch->n_columns);
+		if (row >= row_end || column >= column_end)
+			continue;
+		struct area common = {
+			.row = row,
+			.n_rows = row_end - row,
+			.column = column,
+			.n_columns = column_end - column,
+			.values = area->values +
+				  (row - area->row) * area->step + column -
+				  area->column,
+			.step = area->step,
+		};
+		r = apply(how, patch, &common);
+	}
+	return r;
+}
