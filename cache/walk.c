@@ -10,8 +10,10 @@
 #include "util/macros.h"
 
 #define N_FOLDERS 256
-#define HEX_SIZE 30   /* of a block's name */
-#define DISK_UNIT 512 /* of st_blocks */
+#define HEX_SIZE 30 /* of a block's name */
+#define HEX_DIGITS "0123456789abcdef"
+#define RANDOM_SIZE 16 /* of a temporary file's name, in digits */
+#define DISK_UNIT 512  /* of st_blocks */
 
 uint64_t walk_space(const struct walk_file *file)
 {
@@ -35,23 +37,32 @@ void walk_path(struct digest key, char path[WALK_PATH_SIZE])
 	snprintf(path, WALK_PATH_SIZE, "%.2s/%s", hex, hex + 2);
 }
 
-/* The key of the block that a file called `name` in that folder would be. */
+/* ".RANDOM.NUMBER" or ".RANDOM.file": others' hidden files are not ours. */
+static bool is_temporary(const char *name)
+{
+	if (name[0] != '.' || strspn(name + 1, HEX_DIGITS) != RANDOM_SIZE ||
+	    name[1 + RANDOM_SIZE] != '.')
+		return false;
+	const char *end = name + 1 + RANDOM_SIZE + 1;
+	return strcmp(end, "file") == 0 ||
+	       (*end && end[strspn(end, "0123456789")] == '\0');
+}
+
+/* And the key of the block that a file of that name would be. */
 static enum walk_kind judge(unsigned folder, const char *name,
 			    struct digest *ret)
 {
-	char path[WALK_PATH_SIZE], right[WALK_PATH_SIZE];
 	unsigned long long high, low;
 
-	if (name[0] == '.')
+	if (is_temporary(name))
 		return WALK_TEMPORARY;
-	if (sscanf(name, "%14llx%16llx", &high, &low) != 2)
+	if (strspn(name, HEX_DIGITS) != HEX_SIZE ||
+	    sscanf(name, "%14llx%16llx", &high, &low) != 2)
 		return WALK_FOREIGN;
 	*ret = (struct digest){(uint64_t)folder << 56 | high, low};
-	if (strlen(name) > HEX_SIZE && strcmp(name + HEX_SIZE, ".file") == 0)
+	if (strcmp(name + HEX_SIZE, ".file") == 0)
 		return WALK_WHOLE;
-	walk_path(*ret, right);
-	snprintf(path, sizeof(path), "%02x/%s", folder, name);
-	return strcmp(path, right) == 0 ? WALK_BLOCK : WALK_FOREIGN;
+	return name[HEX_SIZE] == '\0' ? WALK_BLOCK : WALK_FOREIGN;
 }
 
 static int walk_folder(int dir, unsigned number, walk_fn *visit, void *arg)

@@ -76,13 +76,16 @@ def test_gc(folder):
     paths = blocks(cache)
     for i, path in enumerate(paths):
         os.utime(path, (1000000 + 10000 * i, 1000000 + 10000 * i))
-    left = os.path.join(os.path.dirname(paths[0]), ".crashed.1")
-    with open(left, "w"):
-        pass
+    left = os.path.join(os.path.dirname(paths[0]), ".0123456789abcdef.1")
+    mine = os.path.join(os.path.dirname(paths[0]), ".mine")
+    for path in (left, mine):
+        with open(path, "w"):
+            pass
     size = listed(cache)["bytes"]
     done = ctl(cache, "gc", "--cache-size", str(size // 2))
     assert done.returncode == 0, done
     assert not os.path.exists(left)
+    os.unlink(mine)
     kept = blocks(cache)
     assert size * 0.3 <= listed(cache)["bytes"] <= size // 2
     assert kept == paths[-len(kept):], "the oldest go"
