@@ -81,12 +81,14 @@ static int survey_file(void *arg, const struct walk_file *file)
 	return 0;
 }
 
-static void remove_file(struct upkeep *found, const struct walk_file *file)
+/* False if it is gone already. */
+static bool remove_file(struct upkeep *found, const struct walk_file *file)
 {
 	if (unlinkat(file->folder, file->name, 0) < 0)
-		return;
+		return errno != ENOENT;
 	found->n_removed++;
 	found->size_removed += walk_space(file);
+	return true;
 }
 
 /* Its bytes are then in keeper->data, of this size; else 0. */
@@ -140,8 +142,7 @@ static void verify_whole(struct keeper *keeper, const struct walk_file *file)
 		keeper->found->size_whole += walk_space(file);
 		return;
 	}
-	keeper->found->n_bad += marked;
-	remove_file(keeper->found, file);
+	keeper->found->n_bad += remove_file(keeper->found, file) && marked;
 }
 
 static int verify_file(void *arg, const struct walk_file *file)
@@ -157,8 +158,8 @@ static int verify_file(void *arg, const struct walk_file *file)
 	keeper->found->size_raw += size;
 	if (size > 0)
 		return 0;
-	keeper->found->n_bad++;
-	remove_file(keeper->found, file);
+	/* One that others removed meanwhile could not be read, either. */
+	keeper->found->n_bad += remove_file(keeper->found, file);
 	return 0;
 }
 
