@@ -236,6 +236,11 @@ int disk_cache_directory(const struct disk_cache *disk)
 	return disk->fd;
 }
 
+bool disk_cache_fits(struct disk_cache *disk, uint64_t size)
+{
+	return room_fits(disk->room, size);
+}
+
 void disk_cache_took(struct disk_cache *disk, uint64_t size)
 {
 	room_took(disk->room, size);

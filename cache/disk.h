@@ -65,8 +65,10 @@ int disk_cache_store(struct disk_cache *disk, struct digest key,
 void disk_cache_tidy(struct disk_cache *disk);
 
 /* For whole files beside the blocks (whole.h): a descriptor of the directory,
- * and that something was put there. */
+ * whether so many bytes may be put there without anything being removed for
+ * them (for background threads), and that they were. */
 int disk_cache_directory(const struct disk_cache *disk);
+bool disk_cache_fits(struct disk_cache *disk, uint64_t size);
 void disk_cache_took(struct disk_cache *disk, uint64_t size);
 
 /* Sets the fields of *ret that speak of the disk, and no others. */

@@ -220,8 +220,13 @@ static void evict(const struct room *room, struct eviction *eviction)
 	walk_files(room->options.dir, evict_file, eviction);
 }
 
+struct look {
+	uint64_t more; /* bytes to be stored next */
+	bool removing; /* what is too much */
+};
+
 /* Without the lock held, by one thread at a time. */
-static void look(struct room *room, uint64_t more)
+static void look(struct room *room, const struct look *what)
 {
 	int64_t begin = milliseconds(CLOCK_MONOTONIC);
 	struct eviction eviction = {
@@ -234,8 +239,8 @@ static void look(struct room *room, uint64_t more)
 
 	census->now = milliseconds(CLOCK_REALTIME);
 	walk_files(room->options.dir, count_file, census);
-	if (find_bounds(room, census->size, &bounds) == 0) {
-		eviction.left = find_need(&bounds, census->size, more);
+	if (what->removing && find_bounds(room, census->size, &bounds) == 0) {
+		eviction.left = find_need(&bounds, census->size, what->more);
 		if (eviction.left.size || eviction.left.n_files)
 			evict(room, &eviction);
 	}
@@ -268,29 +273,47 @@ static bool is_due(const struct room *room, const struct bounds *bounds,
 	       room->since > left / 2 + bounds->budget / 64;
 }
 
-static void look_alone(struct room *room, uint64_t more)
+static void look_alone(struct room *room, const struct look *what)
 {
 	room->looking = true;
 	pthread_mutex_unlock(&room->lock);
-	look(room, more);
+	look(room, what);
 	pthread_mutex_lock(&room->lock);
 	room->looking = false;
+}
+
+/* With the lock held. */
+static bool is_within(const struct room *room, uint64_t size)
+{
+	struct bounds bounds = {0};
+
+	return find_bounds(room, room->size, &bounds) == 0 &&
+	       room->size + size <= bounds.budget &&
+	       bounds.free >= bounds.least_free + size &&
+	       (bounds.least_n_free == 0 ||
+		bounds.n_free > bounds.least_n_free);
 }
 
 bool room_make(struct room *room, uint64_t size)
 {
 	struct bounds bounds = {0};
-	bool fits = false;
 
 	pthread_mutex_lock(&room->lock);
 	if (find_bounds(room, room->size, &bounds) == 0 &&
 	    is_due(room, &bounds, size))
-		look_alone(room, size);
-	if (find_bounds(room, room->size, &bounds) == 0)
-		fits = room->size + size <= bounds.budget &&
-		       bounds.free >= bounds.least_free + size &&
-		       (bounds.least_n_free == 0 ||
-			bounds.n_free > bounds.least_n_free);
+		look_alone(room,
+			   &(struct look){.more = size, .removing = true});
+	bool fits = is_within(room, size);
+	pthread_mutex_unlock(&room->lock);
+	return fits;
+}
+
+bool room_fits(struct room *room, uint64_t size)
+{
+	pthread_mutex_lock(&room->lock);
+	if (!room->known && !room->looking)
+		look_alone(room, &(struct look){.removing = false});
+	bool fits = room->known && is_within(room, size);
 	pthread_mutex_unlock(&room->lock);
 	return fits;
 }
@@ -307,7 +330,7 @@ void room_tidy(struct room *room)
 {
 	pthread_mutex_lock(&room->lock);
 	if (!room->looking)
-		look_alone(room, 0);
+		look_alone(room, &(struct look){.removing = true});
 	pthread_mutex_unlock(&room->lock);
 }
 

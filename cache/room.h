@@ -41,6 +41,9 @@ DEFINE_AUTO(room, room_free);
  */
 bool room_make(struct room *room, uint64_t size);
 
+/* Likewise, but nothing is removed for it. */
+bool room_fits(struct room *room, uint64_t size);
+
 /* They were. */
 void room_took(struct room *room, uint64_t size);
 

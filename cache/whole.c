@@ -9,12 +9,10 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cache/block.h"
-#include "cache/counters.h"
 #include "cache/disk.h"
 #include "cache/walk.h"
 #include "util/range.h"
@@ -130,27 +128,13 @@ int whole_open(struct disk_cache *disk, struct digest key, uint64_t size)
 	return r;
 }
 
-static bool has_room(struct disk_cache *disk, uint64_t size)
-{
-	struct cache_counters counters = {0};
-	struct statvfs fs;
-
-	disk_cache_counters(disk, &counters);
-	if (fstatvfs(disk_cache_directory(disk), &fs) < 0)
-		return false;
-	uint64_t free_size = (uint64_t)fs.f_bavail * fs.f_frsize;
-	uint64_t least = (uint64_t)fs.f_blocks * fs.f_frsize / 20;
-	return free_size > least && size < free_size - least &&
-	       counters.used + size <= counters.budget;
-}
-
 int whole_begin(struct disk_cache *disk, struct digest key, uint64_t size,
 		struct whole **ret)
 {
 	char path[WALK_PATH_SIZE];
 	uint64_t random = 0;
 
-	if (!has_room(disk, size))
+	if (!disk_cache_fits(disk, size))
 		return -ENOSPC;
 	AUTO(whole) whole = calloc(1, sizeof(*whole));
 	if (!whole)

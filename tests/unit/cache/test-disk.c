@@ -16,6 +16,7 @@
 
 #include "cache/counters.h"
 #include "cache/disk.h"
+#include "cache/whole.h"
 #include "tests/unit/check.h"
 
 #define SIZE 5000
@@ -335,6 +336,34 @@ static void test_free_space(void)
 	disk_cache_close(disk);
 }
 
+/* What others stored counts, and nothing goes for the sake of a whole file. */
+static void test_room_for_whole(void)
+{
+	AUTO_FREE char *path = in_folder("fits");
+	struct disk_options options = {.directory = path, .size = 20 * SPACE};
+	struct disk_cache *disk = NULL;
+	struct digest key = {77, 77};
+	struct whole *whole = NULL;
+
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	for (unsigned i = 0; i < 15; i++)
+		store(disk, i);
+	disk_cache_close(disk);
+
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	CHECK(whole_begin(disk, key, 10 * SPACE, &whole) == -ENOSPC);
+	CHECK(whole_begin(disk, key, 2 * SPACE, &whole) == 0);
+	whole_free(whole);
+	disk_cache_close(disk);
+	CHECK(space_of("fits", 15) == 15 * SPACE);
+
+	options.free = (uint64_t)1 << 60;
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	CHECK(whole_begin(disk, key, 2 * SPACE, &whole) == -ENOSPC);
+	disk_cache_close(disk);
+	CHECK(space_of("fits", 15) == 15 * SPACE);
+}
+
 /* Files that a crash left, and one that is being written. */
 static void test_left_behind(void)
 {
@@ -450,6 +479,7 @@ int main(void)
 	test_budget();
 	test_shared_budget();
 	test_free_space();
+	test_room_for_whole();
 	test_left_behind();
 	test_opened_at_once();
 	test_full();
