@@ -95,19 +95,9 @@ static int keep_mark(struct disk_cache *disk, struct digest key, int fd,
 				1);
 }
 
-/* For whoever looks for what is used least. */
-static void note_use(struct disk_cache *disk, struct digest key, int fd,
-		     struct whole_mark *mark)
+static int open_marked(struct disk_cache *disk, struct digest key,
+		       uint64_t size, struct whole_mark *ret)
 {
-	if (time(NULL) - mark->mtime < FRESH)
-		return;
-	if (futimens(fd, NULL) == 0)
-		keep_mark(disk, key, fd, mark);
-}
-
-int whole_open(struct disk_cache *disk, struct digest key, uint64_t size)
-{
-	struct whole_mark kept;
 	char path[PATH_SIZE];
 	struct stat st;
 
@@ -116,16 +106,32 @@ int whole_open(struct disk_cache *disk, struct digest key, uint64_t size)
 				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size != size ||
 	    !S_ISREG(st.st_mode) ||
-	    disk_cache_load(disk, whole_mark_key(key), &kept, sizeof(kept)) < 0)
+	    disk_cache_load(disk, whole_mark_key(key), ret, sizeof(*ret)) < 0)
 		return -ENOENT;
-	struct whole_mark now = kept;
+	struct whole_mark now = *ret;
 	mark_file(&now, &st);
-	if (memcmp(&kept, &now, sizeof(now)) != 0)
+	if (memcmp(ret, &now, sizeof(now)) != 0)
 		return -ENOENT;
-	note_use(disk, key, fd, &kept);
 	int r = fd;
 	fd = -1;
 	return r;
+}
+
+int whole_open(struct disk_cache *disk, struct digest key, uint64_t size)
+{
+	struct whole_mark mark;
+
+	return open_marked(disk, key, size, &mark);
+}
+
+void whole_note_use(struct disk_cache *disk, struct digest key, uint64_t size)
+{
+	struct whole_mark mark;
+	AUTO_CLOSE int fd = open_marked(disk, key, size, &mark);
+
+	if (fd >= 0 && time(NULL) - mark.mtime >= FRESH &&
+	    futimens(fd, NULL) == 0)
+		keep_mark(disk, key, fd, &mark);
 }
 
 int whole_begin(struct disk_cache *disk, struct digest key, uint64_t size,

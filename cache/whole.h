@@ -40,6 +40,10 @@ bool whole_matches(const struct whole_mark *mark, int fd);
 /* A descriptor of the caller's, for reading; or -ENOENT. */
 int whole_open(struct disk_cache *disk, struct digest key, uint64_t size);
 
+/* Says that it was opened, for whoever looks for what is used least; for
+ * background threads. */
+void whole_note_use(struct disk_cache *disk, struct digest key, uint64_t size);
+
 /* -ENOSPC where there is no room for it without removing anything else. */
 int whole_begin(struct disk_cache *disk, struct digest key, uint64_t size,
 		struct whole **ret);

@@ -33,10 +33,11 @@ struct candidate {
 	uint32_t entry;
 	struct digest key;
 	struct digest
-		missing; /* the block that was not there at the last look */
-	uint64_t at;	 /* behind that one; 0: it has not been looked */
-	unsigned wait;	 /* looks to be left out */
-	atomic_int fd;	 /* of the whole file, or -1 */
+		missing;   /* the block that was not there at the last look */
+	uint64_t at;	   /* behind that one; 0: it has not been looked */
+	unsigned wait;	   /* looks to be left out */
+	atomic_bool whole; /* as far as is known */
+	atomic_bool used;  /* since that was noted */
 };
 
 struct assembler {
@@ -194,21 +195,34 @@ static int write_whole(struct assembler *assembler,
 	return r < 0 ? r : whole_publish(whole);
 }
 
-static void find_whole(struct assembler *assembler, struct candidate *candidate,
-		       uint64_t size)
+static const struct image_entry *entry_of(const struct assembler *assembler,
+					  const struct candidate *candidate)
 {
-	int fd = whole_open(assembler->merge->disk, candidate->key, size);
+	return &image_entries(assembler->merge->image,
+			      &(uint32_t){0})[candidate->entry];
+}
 
-	if (fd >= 0)
-		atomic_store(&candidate->fd, fd);
+static int open_whole(const struct assembler *assembler,
+		      const struct candidate *candidate)
+{
+	return whole_open(assembler->merge->disk, candidate->key,
+			  entry_of(assembler, candidate)->size);
+}
+
+static bool find_whole(const struct assembler *assembler,
+		       struct candidate *candidate)
+{
+	AUTO_CLOSE int fd = open_whole(assembler, candidate);
+
+	atomic_store(&candidate->whole, fd >= 0);
+	return fd >= 0;
 }
 
 static void look_at(struct assembler *assembler, struct candidate *candidate)
 {
-	const struct image_entry *entry = &image_entries(
-		assembler->merge->image, &(uint32_t){0})[candidate->entry];
+	const struct image_entry *entry = entry_of(assembler, candidate);
 
-	if (atomic_load(&candidate->fd) >= 0)
+	if (atomic_load(&candidate->whole))
 		return;
 	if (candidate->wait > 0) {
 		candidate->wait--;
@@ -217,12 +231,10 @@ static void look_at(struct assembler *assembler, struct candidate *candidate)
 	if (!all_stored(assembler, candidate))
 		return;
 	/* Another process may have been faster. */
-	find_whole(assembler, candidate, entry->size);
-	if (atomic_load(&candidate->fd) >= 0)
+	if (find_whole(assembler, candidate))
 		return;
-	if (write_whole(assembler, candidate, entry) == 0)
-		find_whole(assembler, candidate, entry->size);
-	if (atomic_load(&candidate->fd) >= 0)
+	if (write_whole(assembler, candidate, entry) == 0 &&
+	    find_whole(assembler, candidate))
 		log_line(assembler->log, LOG_INFO,
 			 "%s is whole in the cache: from now on it is opened "
 			 "there",
@@ -231,18 +243,26 @@ static void look_at(struct assembler *assembler, struct candidate *candidate)
 		candidate->wait = RETRY;
 }
 
+static void note_uses(struct assembler *assembler)
+{
+	for (uint32_t i = 0; i < assembler->n; i++) {
+		struct candidate *candidate = &assembler->candidates[i];
+		if (atomic_exchange(&candidate->used, false))
+			whole_note_use(assembler->merge->disk, candidate->key,
+				       entry_of(assembler, candidate)->size);
+	}
+}
+
 static void *run(void *arg)
 {
 	struct assembler *assembler = arg;
-	const struct image_entry *entries =
-		image_entries(assembler->merge->image, &(uint32_t){0});
 
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
 	syscall(SYS_ioprio_set, 1, 0, IO_PRIORITY_IDLE);
 	for (uint32_t i = 0; i < assembler->n; i++)
-		find_whole(assembler, &assembler->candidates[i],
-			   entries[assembler->candidates[i].entry].size);
+		find_whole(assembler, &assembler->candidates[i]);
 	while (!wait_for_end(assembler, INTERVAL)) {
+		note_uses(assembler);
 		if (!is_of_use(assembler) || !is_idle(assembler))
 			continue;
 		for (uint32_t i = 0; i < assembler->n; i++)
@@ -280,7 +300,6 @@ int assembler_new(const struct assembler_options *options,
 		    !image_file_key(merge->image, i, &candidate->key))
 			continue;
 		candidate->entry = i;
-		atomic_init(&candidate->fd, -1);
 		assembler->n++;
 	}
 	int r = pthread_create(&assembler->thread, NULL, run, assembler);
@@ -302,11 +321,6 @@ void assembler_free(struct assembler *assembler)
 		pthread_mutex_unlock(&assembler->lock);
 		pthread_join(assembler->thread, NULL);
 	}
-	for (uint32_t i = 0; i < assembler->n; i++) {
-		int fd = atomic_load(&assembler->candidates[i].fd);
-		if (fd >= 0)
-			close(fd);
-	}
 	pthread_cond_destroy(&assembler->changed);
 	pthread_mutex_destroy(&assembler->lock);
 	free(assembler);
@@ -314,11 +328,18 @@ void assembler_free(struct assembler *assembler)
 
 int assembler_find(struct assembler *assembler, uint32_t entry)
 {
-	for (uint32_t i = 0; i < assembler->n; i++) {
-		if (assembler->candidates[i].entry != entry)
-			continue;
-		int fd = atomic_load(&assembler->candidates[i].fd);
-		return fd >= 0 ? fd : -ENOENT;
+	struct candidate *candidate = NULL;
+
+	for (uint32_t i = 0; i < assembler->n && !candidate; i++) {
+		if (assembler->candidates[i].entry == entry)
+			candidate = &assembler->candidates[i];
 	}
-	return -ENOENT;
+	if (!candidate || !atomic_load(&candidate->whole))
+		return -ENOENT;
+	int fd = open_whole(assembler, candidate);
+	if (fd < 0) /* to be made again */
+		atomic_store(&candidate->whole, false);
+	else
+		atomic_store(&candidate->used, true);
+	return fd;
 }

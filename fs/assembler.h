@@ -33,7 +33,9 @@ int assembler_new(const struct assembler_options *options,
 void assembler_free(struct assembler *assembler);
 DEFINE_AUTO(assembler, assembler_free);
 
-/* A descriptor of a whole file, the assembler's, or -ENOENT. */
+/* A descriptor of a whole file, the caller's, or -ENOENT. Opened when it is
+ * wanted, so that one that was touched is not used, and the space of one that
+ * was removed is not held. */
 int assembler_find(struct assembler *assembler, uint32_t entry);
 
 #endif

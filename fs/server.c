@@ -128,7 +128,7 @@ int server_find_backing(void *arg, uint32_t entry, bool *ret_close)
 	const struct server *server = arg;
 	const struct file *file = image_copy_of(server->merge->image, entry);
 
-	*ret_close = false;
+	*ret_close = !file;
 	if (!file)
 		return server->assembler
 			       ? assembler_find(server->assembler, entry)

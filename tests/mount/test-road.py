@@ -266,6 +266,36 @@ def test_whole_shard(folder):
     assert whole_files(cache) == []
 
 
+def deleted_files(daemon):
+    """Files that a daemon holds though they have been removed."""
+    folder = f"/proc/{daemon.process.pid}/fd"
+    targets = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+    return [target for target in targets if ".file (deleted)" in target]
+
+
+def test_touched_whole_shard(folder):
+    """A whole file is judged whenever it is opened, and let go of when it is
+    removed, without a remount."""
+    recipe, plain, cache = warm_pair(folder)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, cache=cache) as daemon:
+        if not may_pass(mountpoint):
+            return
+        warm(mountpoint)
+        wait_until(lambda: is_passed(mountpoint), 30)
+        [path] = whole_files(cache)
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as file:
+            file.seek(1 << 20)
+            file.write(b"other")
+        assert read_all(mountpoint) == read_all(plain)
+        wait_until(lambda: is_passed(mountpoint), 30)
+        assert read_all(mountpoint) == read_all(plain)
+        assert run(CTL, "cache", "clear", "--cache", cache).returncode == 0
+        assert not is_passed(mountpoint) and deleted_files(daemon) == []
+        assert read_all(mountpoint) == read_all(plain)
+
+
 def test_no_room_for_whole_shard(folder):
     recipe, plain, cache = warm_pair(folder)
     mountpoint = os.path.join(folder, "merged")
