@@ -261,3 +261,10 @@ size_t behind_waiting(struct behind *behind)
 	pthread_mutex_unlock(&behind->lock);
 	return waiting;
 }
+
+size_t behind_place(struct behind *behind)
+{
+	size_t waiting = behind_waiting(behind);
+
+	return waiting < behind->most ? behind->most - waiting : 0;
+}

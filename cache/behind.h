@@ -56,7 +56,8 @@ void behind_later(struct behind *behind, const struct block_request *request);
 /* A reader is at work: nothing is made again for the next second. */
 void behind_yield(struct behind *behind);
 
-/* Bytes that wait. */
+/* Bytes that wait, and bytes that may wait beside them. */
 size_t behind_waiting(struct behind *behind);
+size_t behind_place(struct behind *behind);
 
 #endif

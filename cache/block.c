@@ -617,6 +617,11 @@ void block_keep(struct block_cache *cache, struct digest key, const void *data,
 			    min_u64(size - at, BLOCK_SIZE));
 }
 
+size_t block_cache_place(struct block_cache *cache)
+{
+	return cache->behind ? behind_place(cache->behind) : SIZE_MAX;
+}
+
 void block_cache_counters(struct block_cache *cache, struct cache_counters *ret)
 {
 	pthread_mutex_lock(&cache->lock);

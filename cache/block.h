@@ -132,6 +132,10 @@ int block_load(struct block_cache *cache, struct digest key, void *data,
 void block_keep(struct block_cache *cache, struct digest key, const void *data,
 		size_t size);
 
+/* Bytes of blocks that can be made now and find a place to wait in until they
+ * are stored; SIZE_MAX where nothing is. */
+size_t block_cache_place(struct block_cache *cache);
+
 /* A snapshot; the disk tier's part included. */
 void block_cache_counters(struct block_cache *cache,
 			  struct cache_counters *ret);

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache/block.h"
 #include "cache/counters.h"
 #include "fs/backing.h"
 #include "fs/control.h"
@@ -237,7 +238,8 @@ static bool is_busy(const struct server *server)
 	struct read_counters reads;
 
 	reads_counters(server->reads, &reads);
-	return reads.n_flying > 0 || waiting(server) > BEHIND_MOST;
+	return reads.n_flying > 0 || waiting(server) > BEHIND_MOST ||
+	       block_cache_place(server->merge->cache) < BLOCK_SIZE;
 }
 
 void answer_warm(struct server *server, fuse_req_t req, const void *data,

@@ -55,7 +55,7 @@ struct pass {
 	uint64_t all; /* bytes of all parts */
 	uint64_t at;  /* before the tensor that is seen, of all parts */
 	uint64_t own; /* likewise, of the step's part */
-	unsigned n_wanted;
+	unsigned n_wanted, most; /* blocks */
 };
 
 static bool measure(void *arg, const struct output_tensor *tensor)
@@ -125,7 +125,7 @@ static bool take(void *arg, const struct output_tensor *tensor)
 	uint64_t begin = pass->own;
 	pass->own += tensor->size;
 	step->total = pass->own;
-	while (step->next < pass->own && pass->n_wanted < WARM_BLOCKS) {
+	while (step->next < pass->own && pass->n_wanted < pass->most) {
 		uint64_t number = (step->next - begin) / BLOCK_SIZE;
 		want(step, tensor, number,
 		     &step->state->blocks[pass->n_wanted++]);
@@ -135,9 +135,19 @@ static bool take(void *arg, const struct output_tensor *tensor)
 	return true;
 }
 
+/* More would be skipped by those that store, and be there no more when the
+ * walk ends. */
+static unsigned most_blocks(const struct warm_step *step)
+{
+	size_t place = block_cache_place(engine_cache(step->engine));
+	uint64_t most = min_u64(place / BLOCK_SIZE, WARM_BLOCKS);
+
+	return most > 0 ? (unsigned)most : 1;
+}
+
 void warm_step(struct warm_step *step)
 {
-	struct pass pass = {.step = step};
+	struct pass pass = {.step = step, .most = most_blocks(step)};
 	struct warm_state *state = calloc(1, sizeof(*state));
 
 	step->next = step->position;

@@ -195,6 +195,17 @@ def test_warm_mount(folder):
     check_warm(folder, recipe, cache, plain)
 
 
+def test_warm_with_little_memory(folder):
+    """All is stored though little may wait for it."""
+    recipe = make_recipe(folder, "linear", layers=2, hidden=512, vocabulary=40001)
+    cache = os.path.join(folder, "cache")
+    warm("--cache", cache, "--memory", "32M", "--threads", "2", recipe)
+    listed = json.loads(run(CTL, "cache", "ls", "--json", "--cache", cache).stdout)
+    # But for the norms.
+    size = os.path.getsize(os.path.join(folder, "base", "model.safetensors"))
+    assert listed["bytes_raw"] > size - 16_384, (listed, size)
+
+
 def test_warm_misused(folder):
     recipe = make_recipe(folder)
     mountpoint = os.path.join(folder, "merged")
