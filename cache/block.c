@@ -276,9 +276,12 @@ static int pass_on(struct block_cache *cache, struct entry *entry)
 {
 	pthread_mutex_lock(&cache->lock);
 	entry->loading = false;
-	entry->state = ENTRY_QUEUED;
 	int r = submit_fill(cache, entry, entry->request.priority);
-	entry->n_tasks -= r == 0; /* this one's */
+	/* Else it stays this task's, which settles it. */
+	if (r == 0) {
+		entry->state = ENTRY_QUEUED;
+		entry->n_tasks--; /* this one's */
+	}
 	pthread_mutex_unlock(&cache->lock);
 	return r;
 }
