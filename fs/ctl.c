@@ -156,10 +156,12 @@ static int run_warm(struct options *options, struct error *err)
 	if (r < 0)
 		return r;
 	signals_block();
-	if (attach_open(path, &mount, NULL) == 0)
-		r = warm_mount(path, &warm, err);
-	else
-		r = warm_recipe(options, &warm, err);
+	r = attach_open(path, &mount, err);
+	/* A mount that is not ours, or does not answer, is no recipe. */
+	if (r == -EACCES || r == -ENOTCONN)
+		return r;
+	r = r == 0 ? warm_mount(path, &warm, err)
+		   : warm_recipe(options, &warm, err);
 	if (r == -EINTR)
 		return error_set(err, r,
 				 "interrupted; what was computed is kept, and "

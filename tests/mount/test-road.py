@@ -135,7 +135,8 @@ def test_status_of_another_user(folder):
         for command in ([CTL, "status", mountpoint], ["cat", mountpoint + "/.mkfs-mount"]):
             done = run(*user, *command)
             assert done.returncode == 1 and done.stdout == "", done
-        assert "only root" in run(*user, CTL, "status", mountpoint).stderr
+        for command in ("status", "warm"):
+            assert "only root" in run(*user, CTL, command, mountpoint).stderr
 
 
 def read_all(mountpoint):
