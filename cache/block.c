@@ -5,51 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache/arena.h"
 #include "cache/behind.h"
 #include "cache/counters.h"
 #include "cache/disk.h"
-#include "cache/lru.h"
+#include "cache/memory.h"
 #include "util/range.h"
-
-/* Keys are digests, so any part of one is a hash already. */
-#define HASH_FUNCTION(key, length, hash)                                \
-	do {                                                            \
-		(void)(length);                                         \
-		(hash) = (unsigned)((const struct digest *)(key))->low; \
-	} while (0)
-#define HASH_NONFATAL_OOM 1 /* else uthash ends the process */
-#include <uthash.h>
 
 /* Blocks that wait to be stored may pin this part of the budget. */
 #define BEHIND_SHARE 4
-
-/*
- * Blocks that readers have had may take this much: they are in the page cache
- * now, and going on with warm memory is cheaper than filling the whole budget.
- */
-#define USED_MOST ((size_t)64 << 20)
-
-enum entry_state {
-	ENTRY_QUEUED, /* its fill has not begun */
-	ENTRY_FILLING,
-	ENTRY_READY,
-	ENTRY_GONE, /* out of the table; its last task frees it */
-};
-
-struct entry {
-	struct block block; /* first: a block is its entry */
-	UT_hash_handle hh;
-	struct digest key;
-	enum entry_state state;
-	unsigned n_pins;     /* of a ready entry; 0: in the LRU list */
-	unsigned n_tasks;    /* fill tasks submitted and not yet run */
-	bool loading;	     /* the disk tier has not answered yet */
-	bool used;	     /* has been pinned by a reader */
-	struct lru_item lru; /* while it is ready and not pinned */
-	struct block_waiter *waiters;
-	struct block_request request;
-};
 
 struct fill_task {
 	struct pool_task task;
@@ -67,100 +30,14 @@ struct storing { /* a block on its way to disk */
 struct block_cache {
 	struct block_options options;
 	pthread_mutex_t lock;
-	pthread_cond_t idle;	/* n_running fell to 0 */
-	struct entry *entries;	/* hash table by key */
-	struct lru ahead, used; /* unpinned: fetched ahead, and had */
-	struct arena arena;	/* of blocks of BLOCK_SIZE */
-	size_t n_running;	/* tasks of ours in the pool */
-	struct behind *behind;	/* owned; NULL without a disk, as is: */
-	struct pool *loaders;	/* owned */
-	bool ending;		/* fills that have not begun are dropped */
+	pthread_cond_t idle; /* n_running fell to 0 */
+	struct memory memory;
+	size_t n_running;      /* tasks of ours in the pool */
+	struct behind *behind; /* owned; NULL without a disk, as is: */
+	struct pool *loaders;  /* owned */
+	bool ending;	       /* fills that have not begun are dropped */
 	struct cache_counters counters;
 };
-
-static struct lru *lru_of(struct block_cache *cache, const struct entry *entry)
-{
-	return entry->used ? &cache->used : &cache->ahead;
-}
-
-/* With the lock held. */
-static void buffer_free(struct block_cache *cache, void *data, size_t size)
-{
-	if (!data)
-		return;
-	cache->counters.memory -= size;
-	if (size == BLOCK_SIZE)
-		arena_put(&cache->arena, data);
-	else
-		free(data);
-}
-
-/* With the lock held: takes an entry out of the table. Tasks that were
- * overtaken may still know it; the last of them frees it. */
-static void entry_remove(struct block_cache *cache, struct entry *entry)
-{
-	HASH_DEL(cache->entries, entry);
-	entry->state = ENTRY_GONE;
-	buffer_free(cache, (void *)entry->block.data, entry->block.size);
-	if (entry->n_tasks == 0)
-		free(entry);
-}
-
-/* With the lock held: drops the oldest of a list while there is too much. */
-static void drop(struct block_cache *cache, struct lru *lru, size_t most,
-		 size_t used_most)
-{
-	while (lru->oldest &&
-	       (cache->counters.memory > most || lru->size > used_most)) {
-		struct lru_item *item = lru->oldest;
-		lru_remove(lru, item);
-		entry_remove(cache, CONTAINER_OF(item, struct entry, lru));
-	}
-}
-
-/* With the lock held: makes room for `need` bytes more. */
-static void evict(struct block_cache *cache, size_t need)
-{
-	size_t budget = cache->options.memory;
-	size_t most = budget > need ? budget - need : 0;
-
-	drop(cache, &cache->used, most, USED_MOST);
-	drop(cache, &cache->ahead, most, SIZE_MAX);
-}
-
-/* With the lock held: room first, so that the budget covers running fills. */
-static void *buffer_new(struct block_cache *cache, size_t size)
-{
-	evict(cache, size);
-	void *data =
-		size == BLOCK_SIZE ? arena_get(&cache->arena) : malloc(size);
-	if (data)
-		cache->counters.memory += size;
-	return data;
-}
-
-static void pin(struct block_cache *cache, struct entry *entry)
-{
-	if (entry->n_pins++ == 0)
-		lru_remove(lru_of(cache, entry), &entry->lru);
-	entry->used = true;
-}
-
-static void unpin(struct block_cache *cache, struct entry *entry)
-{
-	if (--entry->n_pins == 0) {
-		lru_add(lru_of(cache, entry), &entry->lru, entry->block.size);
-		evict(cache, 0);
-	}
-}
-
-static struct entry *find(struct block_cache *cache, struct digest key)
-{
-	struct entry *entry = NULL;
-
-	HASH_FIND(hh, cache->entries, &key, sizeof(key), entry);
-	return entry;
-}
 
 static void task_ended(struct block_cache *cache)
 {
@@ -174,7 +51,7 @@ static void stored(struct behind_item *item)
 	struct block_cache *cache = storing->cache;
 
 	pthread_mutex_lock(&cache->lock);
-	unpin(cache, storing->entry);
+	memory_unpin(&cache->memory, storing->entry);
 	pthread_mutex_unlock(&cache->lock);
 	free(storing);
 }
@@ -240,13 +117,10 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 			entry->n_pins++;
 		if (!from_disk)
 			store_behind(cache, entry);
-		if (entry->n_pins == 0)
-			lru_add(lru_of(cache, entry), &entry->lru,
-				entry->block.size);
-		evict(cache, 0);
+		memory_settle(&cache->memory, entry);
 	} else {
 		cache->counters.failed++;
-		entry_remove(cache, entry);
+		memory_remove(&cache->memory, entry);
 	}
 	pthread_mutex_unlock(&cache->lock);
 
@@ -304,7 +178,7 @@ static void fill(struct block_cache *cache, struct entry *entry, bool load)
 
 	pthread_mutex_lock(&cache->lock);
 	bool ending = cache->ending;
-	void *data = ending ? NULL : buffer_new(cache, size);
+	void *data = ending ? NULL : memory_buffer(&cache->memory, size);
 	pthread_mutex_unlock(&cache->lock);
 	int r = ending ? -ECANCELED : -ENOMEM;
 	if (data)
@@ -313,7 +187,7 @@ static void fill(struct block_cache *cache, struct entry *entry, bool load)
 		entry->block = (struct block){data, size};
 	} else {
 		pthread_mutex_lock(&cache->lock);
-		buffer_free(cache, data, size);
+		memory_return(&cache->memory, data, size);
 		pthread_mutex_unlock(&cache->lock);
 	}
 	if (r == -ENOENT && load) {
@@ -352,9 +226,9 @@ const struct block *block_peek(struct block_cache *cache, struct digest key)
 	if (cache->behind)
 		behind_yield(cache->behind);
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = find(cache, key);
+	struct entry *entry = memory_find(&cache->memory, key);
 	if (entry && entry->state == ENTRY_READY) {
-		pin(cache, entry);
+		memory_pin(&cache->memory, entry);
 		cache->counters.hits++;
 	} else {
 		entry = NULL;
@@ -367,18 +241,10 @@ const struct block *block_peek(struct block_cache *cache, struct digest key)
 static struct entry *entry_new(struct block_cache *cache,
 			       const struct block_request *request)
 {
-	struct entry *entry = calloc(1, sizeof(*entry));
-	if (!entry)
-		return NULL;
-	entry->key = request->key;
-	entry->request = *request;
-	entry->state = ENTRY_QUEUED;
-	entry->loading = cache->loaders && request->keep;
-	HASH_ADD(hh, cache->entries, key, sizeof(entry->key), entry);
-	if (!entry->hh.tbl) {
-		free(entry);
-		return NULL;
-	}
+	struct entry *entry = memory_add(&cache->memory, request);
+
+	if (entry)
+		entry->loading = cache->loaders && request->keep;
 	return entry;
 }
 
@@ -390,8 +256,7 @@ static struct entry *begin(struct block_cache *cache,
 	if (!entry)
 		return NULL;
 	if (submit_fill(cache, entry, request->priority) < 0) {
-		HASH_DEL(cache->entries, entry);
-		free(entry);
+		memory_remove(&cache->memory, entry);
 		return NULL;
 	}
 	return entry;
@@ -405,12 +270,12 @@ void block_want(struct block_cache *cache, const struct block_request *request,
 	if (cache->behind)
 		behind_yield(cache->behind);
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = find(cache, request->key);
+	struct entry *entry = memory_find(&cache->memory, request->key);
 	bool ready = entry && entry->state == ENTRY_READY;
 	if (ready) {
 		cache->counters.hits++;
 		if (waiter)
-			pin(cache, entry);
+			memory_pin(&cache->memory, entry);
 	} else if (entry) {
 		cache->counters.waits += waiter != NULL;
 		/* A reader now waits for what was only fetched ahead. */
@@ -521,10 +386,10 @@ int block_try(struct block_cache *cache, const struct block_request *request,
 	};
 
 	pthread_mutex_lock(&cache->lock);
-	struct entry *entry = find(cache, request->key);
+	struct entry *entry = memory_find(&cache->memory, request->key);
 	bool known = entry, ready = entry && entry->state == ENTRY_READY;
 	if (ready) {
-		pin(cache, entry);
+		memory_pin(&cache->memory, entry);
 		entry->used = false;
 		cache->counters.hits++;
 	} else if (!entry) {
@@ -544,7 +409,7 @@ void block_put(struct block_cache *cache, const struct block *block)
 	struct entry *entry = (struct entry *)block;
 
 	pthread_mutex_lock(&cache->lock);
-	unpin(cache, entry);
+	memory_unpin(&cache->memory, entry);
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -555,6 +420,7 @@ int block_cache_new(const struct block_options *options,
 	if (!cache)
 		return -ENOMEM;
 	cache->options = *options;
+	cache->memory.budget = options->memory;
 	pthread_mutex_init(&cache->lock, NULL);
 	pthread_cond_init(&cache->idle, NULL);
 	int r = options->disk ? pool_new(BLOCK_LOADING, &cache->loaders) : 0;
@@ -581,13 +447,7 @@ void block_cache_free(struct block_cache *cache)
 	pthread_mutex_unlock(&cache->lock);
 	behind_free(cache->behind);
 	pool_free(cache->loaders);
-
-	struct entry *entry, *next;
-	HASH_ITER(hh, cache->entries, entry, next)
-	{
-		entry_remove(cache, entry);
-	}
-	arena_done(&cache->arena);
+	memory_done(&cache->memory);
 	pthread_mutex_destroy(&cache->lock);
 	pthread_cond_destroy(&cache->idle);
 	free(cache);
@@ -629,6 +489,7 @@ void block_cache_counters(struct block_cache *cache, struct cache_counters *ret)
 {
 	pthread_mutex_lock(&cache->lock);
 	*ret = cache->counters;
+	ret->memory = cache->memory.size;
 	pthread_mutex_unlock(&cache->lock);
 	if (cache->behind) {
 		ret->waiting = behind_waiting(cache->behind);
