@@ -101,7 +101,8 @@ int disk_cache_open(const struct disk_options *options, struct disk_cache **ret,
 	if (!disk->directory)
 		return error_set(err, -ENOMEM, "out of memory");
 
-	int r = directory_open(disk->directory, &disk->fd, err);
+	int r = options->look ? directory_find(disk->directory, &disk->fd, err)
+			      : directory_open(disk->directory, &disk->fd, err);
 	if (r < 0)
 		return r;
 	struct room_options room = {disk->fd, options->size, options->free};

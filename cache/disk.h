@@ -34,6 +34,7 @@ struct disk_options {
 	const char *directory; /* made if it is missing, with its parents */
 	uint64_t size; /* budget in bytes; 0: half of what is free to it */
 	uint64_t free; /* bytes to stay free; 0: as in room.h */
+	bool look;     /* a directory that is missing is not made: -ENOENT */
 };
 
 /*

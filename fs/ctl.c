@@ -51,6 +51,7 @@ static int run_check(struct options *options, struct error *err)
 	AUTO(merge) merge = NULL;
 
 	options->merge.recipe = options->arguments[0];
+	options->merge.look = true;
 	int r = open_merge(options, &merge, err);
 	if (r < 0)
 		return r;
@@ -72,6 +73,7 @@ static int run_explain(struct options *options, struct error *err)
 	const struct output_tensor *tensor = NULL;
 
 	options->merge.recipe = options->arguments[0];
+	options->merge.look = true;
 	int r = open_merge(options, &merge, err);
 	if (r == 0 && merge->is_directory)
 		r = error_set(err, -EISDIR,

@@ -88,13 +88,18 @@ static int judge(struct mounting *mounting, struct error *err)
 	if (r == 0)
 		r = mountpoint_judge_system(options->allow_other, err);
 	if (r == 0)
+		r = mountpoint_judge_cache(mounting->mountpoint,
+					   options->merge.cache, err);
+	if (r == 0)
 		r = merge_open(&options->merge, &mounting->merge, err);
+	if (r == 0)
+		r = mountpoint_judge_merge(mounting->mountpoint,
+					   mounting->merge, err);
 	if (r < 0)
 		return r;
 	program_warn(PROGRAM, &mounting->merge->notes, 0);
 	program_refused(PROGRAM, &mounting->merge->refused);
-	return mountpoint_judge_merge(mounting->mountpoint, mounting->merge,
-				      err);
+	return 0;
 }
 
 static void raise_readahead(struct mounting *mounting)

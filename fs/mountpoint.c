@@ -129,6 +129,22 @@ static bool is_below(const char *file, const char *directory)
 	       (real[length] == '/' || real[length] == '\0');
 }
 
+static int would_hide(const char *path, const char *hidden, struct error *err)
+{
+	return error_set(err, -EBUSY,
+			 "%s: lies below %s, where the mount would hide it; "
+			 "mount on another directory",
+			 hidden, path);
+}
+
+int mountpoint_judge_cache(const char *path, const char *cache,
+			   struct error *err)
+{
+	if (!cache || strcmp(cache, "none") == 0 || !is_below(cache, path))
+		return 0;
+	return would_hide(path, cache, err);
+}
+
 int mountpoint_judge_merge(const char *path, const struct merge *merge,
 			   struct error *err)
 {
@@ -137,20 +153,12 @@ int mountpoint_judge_merge(const char *path, const struct merge *merge,
 
 	if (is_below(options->recipe, path))
 		hidden = options->recipe;
-	if (options->cache && strcmp(options->cache, "none") != 0 &&
-	    is_below(options->cache, path))
-		hidden = options->cache;
 	for (size_t i = 0; i < merge->shelf->n_sources; i++) {
 		const char *directory = merge->shelf->sources[i]->directory;
 		if (is_below(directory, path))
 			hidden = directory;
 	}
-	if (!hidden)
-		return 0;
-	return error_set(err, -EBUSY,
-			 "%s: lies below %s, where the mount would hide it; "
-			 "mount on another directory",
-			 hidden, path);
+	return hidden ? would_hide(path, hidden, err) : 0;
 }
 
 static bool may_allow_other(void)

@@ -28,7 +28,12 @@ int mountpoint_resolve(const char *path, char **ret, struct error *err);
  */
 int mountpoint_judge(const char *path, bool nonempty, struct error *err);
 
-/* Refuses a merge whose recipe, sources or cache the mount would hide. */
+/* Refuses a cache (--cache, or NULL) that the mount would hide; before it is
+ * made. */
+int mountpoint_judge_cache(const char *path, const char *cache,
+			   struct error *err);
+
+/* Refuses a merge whose recipe or sources the mount would hide. */
 int mountpoint_judge_merge(const char *path, const struct merge *merge,
 			   struct error *err);
 

@@ -81,8 +81,16 @@ int plan_vocabulary(struct planner *planner)
 	if (r < 0)
 		return r;
 	struct plan *plan = planner->plan;
-	r = vocabulary_new(recipe, directory, items, models->n, models->donor,
-			   &plan->vocabulary, &plan->notes, planner->err);
+	struct vocabulary_options options = {
+		.recipe = recipe,
+		.directory = directory,
+		.models = items,
+		.n_models = models->n,
+		.base = models->donor,
+		.disk = plan->shelf->disk,
+	};
+	r = vocabulary_new(&options, &plan->vocabulary, &plan->notes,
+			   planner->err);
 	if (r == 0)
 		plan->vocab_size = plan->vocabulary->n_rows;
 	return r;

@@ -17,6 +17,7 @@
 
 struct adapted;
 struct adapted_terms;
+struct disk_cache;
 struct factors;
 struct row_map;
 struct source;
@@ -41,8 +42,10 @@ struct shelf {
 	struct row_map **maps; /* (n_maps,) of gather nodes */
 	size_t n_maps;
 	struct node_room room;
-	unsigned depth;	  /* the most stages that stand on each other */
-	size_t n_outputs; /* output tensors of the plans, stages aside */
+	unsigned depth;		 /* the most stages that stand on each other */
+	size_t n_outputs;	 /* output tensors of the plans, stages aside */
+	struct disk_cache *disk; /* that plans may keep things in, borrowed, or
+				    NULL */
 };
 
 int shelf_new(struct shelf **ret);

@@ -74,29 +74,15 @@ static int judge_options(struct merge *merge, struct error *err)
 	return 0;
 }
 
-int merge_open(const struct merge_options *options, struct merge **ret,
-	       struct error *err)
-{
-	AUTO(merge) merge = calloc(1, sizeof(*merge));
-	if (!merge || shelf_new(&merge->shelf) < 0)
-		return error_set(err, -ENOMEM, "out of memory");
-	merge->options = *options;
-
-	int r = judge_options(merge, err);
-	if (r == 0)
-		r = merge_open_parts(merge, err);
-	if (r == 0)
-		r = judge_memory(merge, err);
-	if (r < 0)
-		return r;
-	*ret = TAKE(merge);
-	return 0;
-}
-
-/* A named cache must work; without the default one we go on, and say so. */
-static int open_disk(struct merge *merge, struct error *err)
+/*
+ * A named cache must work; without the default one we go on, and say so. With
+ * look, none is made, and what is wrong with one is no matter.
+ */
+static int open_disk(struct merge *merge, bool look, struct error *err)
 {
 	const struct merge_options *options = &merge->options;
+	if (merge->disk)
+		return 0;
 	if (options->cache && strcmp(options->cache, "none") == 0)
 		return 0;
 
@@ -107,16 +93,41 @@ static int open_disk(struct merge *merge, struct error *err)
 		.directory = options->cache ? options->cache : path,
 		.size = options->cache_size,
 		.free = options->cache_free,
+		.look = look,
 	};
 	if (!disk.directory)
 		return 0;
 
-	int r = disk_cache_open(&disk, &merge->disk, err);
+	int r = disk_cache_open(&disk, &merge->disk, look ? NULL : err);
 	if (r == 0)
 		merge->cache_directory = strdup(disk.directory);
+	merge->shelf->disk = merge->disk;
+	if (look)
+		return 0;
 	if (r == 0 || options->cache)
 		return r;
 	notes_add(&merge->notes, "no cache on disk: %s", err ? err->text : "");
+	return 0;
+}
+
+int merge_open(const struct merge_options *options, struct merge **ret,
+	       struct error *err)
+{
+	AUTO(merge) merge = calloc(1, sizeof(*merge));
+	if (!merge || shelf_new(&merge->shelf) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	merge->options = *options;
+
+	int r = judge_options(merge, err);
+	if (r == 0)
+		r = open_disk(merge, options->look, err);
+	if (r == 0)
+		r = merge_open_parts(merge, err);
+	if (r == 0)
+		r = judge_memory(merge, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE(merge);
 	return 0;
 }
 
@@ -164,7 +175,7 @@ static uint64_t memory_for_blocks(const struct merge *merge)
 
 int merge_start(struct merge *merge, struct error *err)
 {
-	int r = open_disk(merge, err);
+	int r = open_disk(merge, false, err);
 	if (r < 0)
 		return r;
 

@@ -35,6 +35,7 @@ struct merge_options {
 	uint64_t cache_free; /* bytes to stay free there; 0: see room.h */
 	uint64_t memory;  /* bytes, all of the process's own; 0: 512 * 10^6 */
 	unsigned threads; /* 0: the CPUs that the process may use */
+	bool look; /* only plan; a cache that is missing is not made for that */
 };
 
 /* A recipe of those that are served together; fields are owned. */
@@ -56,19 +57,21 @@ struct merge { /* fields are owned and may be used, not changed */
 	struct image *joined;	   /* NULL if it is no directory */
 	struct notes notes;	   /* what a person should know */
 	struct notes refused;	   /* a sentence for each recipe left out */
+	struct disk_cache *disk;   /* or NULL */
+	char *cache_directory;	   /* of disk, or NULL */
 	/* NULL until merge_start() */
 	struct pool *pool;
-	struct disk_cache *disk;
-	char *cache_directory; /* of disk, or NULL */
 	struct block_cache *cache;
 	struct engine *engine;
 };
 
-/* Judges and lays out everything; reads no tensor data, starts no thread. */
+/* Judges and lays out everything, and opens the cache on disk; reads no tensor
+ * data, starts no thread that goes on. */
 int merge_open(const struct merge_options *options, struct merge **ret,
 	       struct error *err);
 
-/* Starts threads, cache and engine. Call after any fork. */
+/* Starts threads, cache (made, if it was only looked for) and engine. Call
+ * after any fork. */
 int merge_start(struct merge *merge, struct error *err);
 void merge_close(struct merge *merge);
 DEFINE_AUTO(merge, merge_close);

@@ -69,6 +69,12 @@ static int read_models(struct making *making)
 	return 0;
 }
 
+static int outside_fails(struct making *making, int r)
+{
+	return error_prefix(making->err, r, "%s:%u", making->recipe->path,
+			    making->recipe->tokenizer.line);
+}
+
 /* A tokenizer's source that is no model of the merge. */
 static int open_outside(struct making *making)
 {
@@ -81,16 +87,7 @@ static int open_outside(struct making *making)
 	if (r == 0)
 		r = source_open_files(directory, ref->path,
 				      &vocabulary->outside, making->err);
-	if (r == 0)
-		r = tokenizer_read(vocabulary->outside, making->tokenizers,
-				   making->n_models,
-				   &making->tokenizers[making->n_models],
-				   making->err);
-	if (r < 0)
-		return error_prefix(making->err, r, "%s:%u",
-				    making->recipe->path,
-				    making->recipe->tokenizer.line);
-	return 0;
+	return r < 0 ? outside_fails(making, r) : 0;
 }
 
 int vocabulary_find_model(const struct making *making,
@@ -112,22 +109,38 @@ static int find_basis(struct making *making)
 			    : vocabulary_find_model(making, &wanted->model);
 
 	vocabulary->basis_model = place;
-	if (place < 0) {
-		int r = open_outside(making);
-		if (r < 0)
-			return r;
-		vocabulary->basis = vocabulary->outside;
-		making->basis = making->tokenizers[making->n_models];
-	} else {
+	if (place >= 0) {
 		vocabulary->basis = making->models[place].source;
-		making->basis = making->tokenizers[place];
+		return 0;
 	}
+	int r = open_outside(making);
+	vocabulary->basis = vocabulary->outside;
+	return r;
+}
+
+static int read_basis(struct making *making)
+{
+	struct vocabulary *vocabulary = making->vocabulary;
+	const struct recipe_tokenizer *wanted = &making->recipe->tokenizer;
+	size_t place = making->n_models;
+
+	if (vocabulary->outside) {
+		int r = tokenizer_read(vocabulary->outside, making->tokenizers,
+				       making->n_models,
+				       &making->tokenizers[place], making->err);
+		if (r < 0)
+			return outside_fails(making, r);
+	} else {
+		place = (size_t)vocabulary->basis_model;
+	}
+	making->basis = making->tokenizers[place];
 	if (!making->basis)
 		return error_set(making->err, -ENOENT,
 				 "%s:%u: model %s has no tokenizer",
 				 making->recipe->path, wanted->line,
 				 wanted->model.path);
-	vocabulary->basis_file = making->basis->file;
+	snprintf(vocabulary->basis_file, sizeof(vocabulary->basis_file), "%s",
+		 making->basis->file);
 	return 0;
 }
 
@@ -358,7 +371,7 @@ static int make(struct making *making)
 {
 	int r = read_models(making);
 	if (r == 0)
-		r = find_basis(making);
+		r = read_basis(making);
 	if (r == 0)
 		r = put_all(making);
 	if (r == 0)
@@ -366,28 +379,59 @@ static int make(struct making *making)
 	return r < 0 ? r : vocabulary_find_rules(making);
 }
 
-int vocabulary_new(const struct recipe *recipe, const char *directory,
-		   const struct vocabulary_model *models, size_t n_models,
-		   size_t base, struct vocabulary **ret, struct notes *notes,
+/* From the disk, or else made and kept there. */
+static int get(struct making *making)
+{
+	struct vocabulary *vocabulary = making->vocabulary;
+	int r = find_basis(making);
+
+	if (r == 0 && vocabulary->disk)
+		r = vocabulary_digest(making, &vocabulary->digest);
+	if (r < 0)
+		return r;
+	r = vocabulary->disk ? vocabulary_load(making) : -ENOENT;
+	if (r != -ENOENT)
+		return r < 0 ? vocabulary_no_memory(making) : 0;
+	r = make(making);
+	if (r == 0 && vocabulary->disk)
+		vocabulary_store(making);
+	return r;
+}
+
+static int join_notes(struct notes *notes, const struct notes *more)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < more->n_lines; i++)
+		r = notes_add(notes, "%s", more->lines[i]);
+	return r;
+}
+
+int vocabulary_new(const struct vocabulary_options *options,
+		   struct vocabulary **ret, struct notes *notes,
 		   struct error *err)
 {
+	size_t n_models = options->n_models;
+	const struct recipe *recipe = options->recipe;
+	struct notes own = {0};
 	AUTO(vocabulary) vocabulary = calloc(1, sizeof(*vocabulary));
 	AUTO_FREE struct tokenizer **tokenizers =
 		calloc(n_models + 1, sizeof(struct tokenizer *));
 	struct making making = {
 		.vocabulary = vocabulary,
 		.recipe = recipe,
-		.directory = directory,
-		.models = models,
+		.directory = options->directory,
+		.models = options->models,
 		.n_models = n_models,
 		.tokenizers = tokenizers,
-		.notes = notes,
+		.notes = &own,
 		.err = err,
 	};
 	if (!vocabulary || !tokenizers)
 		return vocabulary_no_memory(&making);
 	vocabulary->n_models = n_models;
-	vocabulary->base = base;
+	vocabulary->base = options->base;
+	vocabulary->disk = options->disk;
 	vocabulary->from_base = recipe->tokenizer.source != TOKENIZER_OF_MODEL;
 	vocabulary->tokens = calloc(1, sizeof(*vocabulary->tokens));
 	vocabulary->own = calloc(n_models, sizeof(int32_t *));
@@ -397,11 +441,14 @@ int vocabulary_new(const struct recipe *recipe, const char *directory,
 	    !vocabulary->model_rows || !vocabulary->models)
 		return vocabulary_no_memory(&making);
 	for (size_t i = 0; i < n_models; i++) {
-		vocabulary->model_rows[i] = models[i].n_rows;
-		vocabulary->models[i] = models[i].source->label;
+		vocabulary->model_rows[i] = options->models[i].n_rows;
+		vocabulary->models[i] = options->models[i].source->label;
 	}
 
-	int r = make(&making);
+	int r = get(&making);
+	if (r == 0 && join_notes(notes, &own) < 0)
+		r = vocabulary_no_memory(&making);
+	notes_done(&own);
 	for (size_t i = 0; i <= n_models; i++)
 		tokenizer_free(tokenizers[i]);
 	if (r < 0)

@@ -19,8 +19,10 @@
 
 #include "merge/tokenizer/tokenizer.h"
 #include "util/error.h"
+#include "util/hash.h"
 #include "util/macros.h"
 
+struct disk_cache;
 struct model_ref;
 struct recipe;
 struct source;
@@ -63,23 +65,38 @@ struct vocabulary {
 				       owned when it takes no part */
 	struct source *outside;	    /* owned */
 	int basis_model;	    /* place among the models, or -1 */
-	const char *basis_file;	    /* "tokenizer.json", "vocab.json" ... */
+	char basis_file[24];	    /* "tokenizer.json", "vocab.json" ... */
 	bool from_base;		    /* else as the recipe's model has it */
 	uint32_t n_stripped;	    /* tokens of the basis that are left out */
 	uint32_t strip_from;	    /* from this id on; else UINT32_MAX */
 	uint32_t n_new;		    /* tokens behind those of the basis */
 	uint32_t n_defined;	    /* of the basis, now added tokens as well */
 	uint32_t *defined;	    /* (n_defined,) their ids; owned */
+
+	/* Where it was looked for, borrowed, or NULL; then digest is of all
+	 * that it depends on. */
+	struct disk_cache *disk;
+	struct digest digest;
+};
+
+/* What it is made of. */
+struct vocabulary_options {
+	const struct recipe *recipe; /* its tokenizer must ask for one */
+	const char *directory; /* of the recipe, or NULL: the working one; for a
+				  source that takes no part */
+	const struct vocabulary_model *models; /* (n_models,) */
+	size_t n_models;
+	size_t base;		 /* the donor among them */
+	struct disk_cache *disk; /* to keep it in, or NULL; outlives it */
 };
 
 /*
- * recipe->tokenizer must ask for one. directory: the recipe's, for a source
- * that takes no part. Errors name line, token, model; -ENOENT with a sentence
- * if the basis has no tokenizer.
+ * Errors name line, token, model; -ENOENT with a sentence if the basis has no
+ * tokenizer. One that was kept on disk is taken from there, and its notes, if
+ * recipe and files are the same; no tokenizer is read then.
  */
-int vocabulary_new(const struct recipe *recipe, const char *directory,
-		   const struct vocabulary_model *models, size_t n_models,
-		   size_t base, struct vocabulary **ret, struct notes *notes,
+int vocabulary_new(const struct vocabulary_options *options,
+		   struct vocabulary **ret, struct notes *notes,
 		   struct error *err);
 void vocabulary_free(struct vocabulary *vocabulary);
 DEFINE_AUTO(vocabulary, vocabulary_free);

@@ -17,9 +17,17 @@ struct making {
 	 * those that are equal owns. */
 	struct tokenizer **tokenizers;
 	const struct tokenizer *basis;
-	struct notes *notes;
+	struct notes *notes; /* of this vocabulary alone */
 	struct error *err;
 };
+
+/* Of all that the vocabulary depends on: its part of the recipe, and the files
+ * that a tokenizer can have. The basis is known. */
+int vocabulary_digest(struct making *making, struct digest *ret);
+
+/* Fills what is made of the tokenizers, and the notes; -ENOENT: not kept. */
+int vocabulary_load(struct making *making);
+void vocabulary_store(const struct making *making);
 
 int vocabulary_no_memory(struct making *making);
 

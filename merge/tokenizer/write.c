@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache/value.h"
 #include "merge/source/source.h"
 #include "merge/tokenizer/edit.h"
 #include "merge/tokenizer/files.h"
@@ -466,8 +467,9 @@ static int edit_new_ids(struct writing *writing)
 	return r < 0 ? r : end_list(writing, &list, true, put_id);
 }
 
-int tokenizer_write(const struct vocabulary *vocabulary, const char *name,
-		    char **ret, struct error *err)
+/* Edits the basis' file of that name. */
+static int edit_file(const struct vocabulary *vocabulary, const char *name,
+		     char **ret, struct error *err)
 {
 	static const struct {
 		const char *name;
@@ -489,6 +491,42 @@ int tokenizer_write(const struct vocabulary *vocabulary, const char *name,
 					 known[i].part, ret, err);
 	}
 	return r < 0 ? r : -ENOENT;
+}
+
+/* Another version whenever what is written changes. */
+static int find_kept(const struct vocabulary *vocabulary, const char *name,
+		     struct digest *ret)
+{
+	struct hasher *hasher = hasher_new("mkfs-mount tokenizer file 1");
+	if (!hasher)
+		return -ENOMEM;
+
+	hasher_digest(hasher, vocabulary->digest);
+	hasher_string(hasher, name);
+	*ret = hasher_finish(hasher);
+	hasher_free(hasher);
+	return 0;
+}
+
+int tokenizer_write(const struct vocabulary *vocabulary, const char *name,
+		    char **ret, struct error *err)
+{
+	struct digest key = {0};
+	size_t size;
+	if (!vocabulary->disk)
+		return edit_file(vocabulary, name, ret, err);
+
+	int r = find_kept(vocabulary, name, &key);
+	if (r == 0)
+		r = value_load(vocabulary->disk, key, ret, &size);
+	if (r == -ENOMEM)
+		return error_set(err, r, "out of memory");
+	if (r == 0)
+		return 0;
+	r = edit_file(vocabulary, name, ret, err);
+	if (r == 0)
+		value_store(vocabulary->disk, key, *ret, strlen(*ret));
+	return r;
 }
 
 int tokenizer_write_new(const struct vocabulary *vocabulary, const char *name,

@@ -6,6 +6,7 @@ random vocabularies against a definition of their rows that is written here.
 
 Usage: vocabularies.py MKFS_CTL SOURCE_ROOT
 """
+import glob
 import json
 import os
 import random
@@ -254,6 +255,59 @@ def run_ids():
             fail("ids", done.stderr)
 
 
+def bytes_read(*command):
+    """What a run gives, and how many bytes it read on the way."""
+    def so_far():
+        with open("/proc/self/io") as file:
+            return int(file.readline().split()[1])
+
+    before = so_far()
+    done = run(*command)
+    return done, so_far() - before
+
+
+def run_kept():
+    """The second time, what was found of tokenizers comes from the cache, and nothing of it stays when a file changes."""
+    with tempfile.TemporaryDirectory() as folder:
+        rng, space = np.random.default_rng(0), " " * 3_000_000
+        for name, tokens in {"a": ["x", "y"], "b": ["y", "z"]}.items():
+            write_model(f"{folder}/{name}", rng, {token: i for i, token in enumerate(["t0"] + tokens)}, [], 3, 3, False)
+            open(f"{folder}/{name}/tokenizer.json", "a").write(space)
+        recipe, cache = folder + "/recipe.yaml", folder + "/cache"
+        open(recipe, "w").write("merge_method: linear\nmodels:\n- {model: a, parameters: {weight: 1}}\n"
+                                "- {model: b, parameters: {weight: 1}}\ntokenizer_source: union\n")
+        plain = run("check", recipe, "--cache", cache)
+        if os.path.exists(cache):
+            fail("kept", "check made a cache")
+        run("export", recipe, folder + "/first", "--cache", cache)
+        again, n = bytes_read("check", recipe, "--cache", cache)
+        if (again.stdout, again.stderr) != (plain.stdout, plain.stderr):
+            fail("kept", f"{plain.stdout}{plain.stderr} is now {again.stdout}{again.stderr}")
+        if n > 1_000_000:
+            fail("kept", f"tokenizers were read again: {n} bytes")
+        if bytes_read("check", recipe, "--cache", "none")[1] < 6_000_000:
+            fail("kept", "reading is not counted")
+        for kept in glob.glob(cache + "/??/*"):
+            with open(kept, "r+b") as file:
+                file.seek(60)
+                byte = file.read(1)[0]
+                file.seek(60)
+                file.write(bytes([byte ^ 1]))
+        run("export", recipe, folder + "/second", "--cache", cache)
+        run("export", recipe, folder + "/third", "--cache", cache)
+        for name in sorted(os.listdir(folder + "/first")):
+            with open(f"{folder}/first/{name}", "rb") as file:
+                first = file.read()
+            for other in ("second", "third"):
+                if open(f"{folder}/{other}/{name}", "rb").read() != first:
+                    fail("kept", f"{name} of the {other} export is not that of the first")
+        text = open(folder + "/b/tokenizer.json").read()
+        open(folder + "/b/tokenizer.json", "w").write(text.replace('"z"', '"w"'))
+        run("export", recipe, folder + "/fourth", "--cache", cache)
+        if sorted(tokenizers.Tokenizer.from_file(folder + "/fourth/tokenizer.json").get_vocab()) != ["t0", "w", "x", "y"]:
+            fail("kept", "a tokenizer that changed")
+
+
 # Random vocabularies.
 
 def write_model(folder, rng, vocab, added, rows, hidden, tied):
@@ -458,6 +512,7 @@ def main():
     run_ids()
     run_types()
     run_heads()
+    run_kept()
     for seed in range(60):
         run_random(seed)
     for seed in range(60, 80):
