@@ -170,8 +170,10 @@ static int open_base(const struct opening *opening, struct model *model,
 	}
 
 	int r = find_model(opening, ref, &directory, ret_adapter);
+	/* A base that only its adapter names. */
+	const char *label = *ret_adapter ? directory : ref->path;
 	if (r == 0)
-		r = shelf_open(opening->shelf, directory, ref->path, &source,
+		r = shelf_open(opening->shelf, directory, label, &source,
 			       opening->err);
 	model->source = source;
 	return r < 0 ? r : check_quantised(source, opening->err);

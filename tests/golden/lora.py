@@ -362,6 +362,10 @@ def check_alone():
             fail("alone", f"{run.returncode} {run.stderr}")
         if "taken as ./base+./adapter" not in run.stderr:
             fail("alone", f"not said: {run.stderr}")
+        config = json.load(open(temporary + "/base/config.json"))
+        json.dump({**config, "quantization_config": {}}, open(temporary + "/base/config.json", "w"))
+        one_sentence("alone", pair.run(model="./adapter"), r"model \S+/base is quantised")
+        json.dump(config, open(temporary + "/base/config.json", "w"))
         pair.config["base_model_name_or_path"] = "org/nowhere"
         pair.write()
         one_sentence("alone", pair.run(model="./adapter"),
