@@ -181,6 +181,7 @@ static int run(struct mounting *mounting, struct error *err)
 		.log = &mounting->log,
 		.recipe = mounting->device,
 		.mountpoint = mounting->mountpoint,
+		.no_whole = mounting->options.no_whole,
 	};
 	r = server_new(&options, &server);
 	if (r < 0)

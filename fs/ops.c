@@ -1,6 +1,7 @@
 #include "fs/ops.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -117,29 +118,74 @@ static bool may_control(const struct server *server, fuse_req_t req)
 	return uid == 0 || uid == server->uid;
 }
 
+/* What the control file says, while it is open. */
+struct control_text {
+	/* The kernel releases it after the last reply only; but that is an
+	 * order which tools that look for races cannot see. */
+	pthread_mutex_t lock;
+	size_t length;
+	char *text; /* owned */
+};
+
+static void control_text_free(struct control_text *control)
+{
+	if (!control)
+		return;
+	pthread_mutex_lock(&control->lock);
+	pthread_mutex_unlock(&control->lock);
+	pthread_mutex_destroy(&control->lock);
+	free(control->text);
+	free(control);
+}
+
+static struct control_text *control_text_new(struct server *server)
+{
+	struct control_text *control = calloc(1, sizeof(*control));
+
+	if (!control)
+		return NULL;
+	pthread_mutex_init(&control->lock, NULL);
+	control->text = answer_status(server);
+	if (!control->text) {
+		control_text_free(control);
+		return NULL;
+	}
+	control->length = strlen(control->text);
+	return control;
+}
+
 static void open_control(struct server *server, fuse_req_t req,
 			 struct fuse_file_info *fi)
 {
-	char *text = may_control(server, req) ? answer_status(server) : NULL;
+	struct control_text *control =
+		may_control(server, req) ? control_text_new(server) : NULL;
 
-	if (!text) {
+	if (!control) {
 		fuse_reply_err(req, may_control(server, req) ? ENOMEM : EACCES);
 		return;
 	}
-	fi->fh = (uintptr_t)text;
+	fi->fh = (uintptr_t)control;
 	fi->direct_io = 1; /* its size is not known */
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		free(text);
+		control_text_free(control);
 }
 
 static void read_control(fuse_req_t req, size_t size, off_t offset,
 			 const struct fuse_file_info *fi)
 {
-	const char *text = (const char *)(uintptr_t)fi->fh;
-	size_t length = strlen(text);
-	size_t from = min_u64((uint64_t)offset, length);
+	struct control_text *control = (struct control_text *)(uintptr_t)fi->fh;
 
-	fuse_reply_buf(req, text + from, min_u64(size, length - from));
+	pthread_mutex_lock(&control->lock);
+	size_t from = min_u64((uint64_t)offset, control->length);
+	size_t n = min_u64(size, control->length - from);
+	AUTO_FREE char *copy = malloc(n + 1);
+	if (copy)
+		memcpy(copy, control->text + from, n);
+	pthread_mutex_unlock(&control->lock);
+	if (copy)
+		fuse_reply_buf(req, copy, n);
+	else
+		fuse_reply_err(req, ENOMEM);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -193,7 +239,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino,
 	const struct server *server = fuse_req_userdata(req);
 
 	if (ino == server_control_ino(server))
-		free((char *)(uintptr_t)fi->fh);
+		control_text_free((struct control_text *)(uintptr_t)fi->fh);
 	else if (server_entry(server, ino))
 		backings_release(server->backings, (uint32_t)(ino - 1));
 	fuse_reply_err(req, 0);

@@ -85,6 +85,9 @@ static const struct option_row rows[] = {
 	 "keep float32 between stages: closer to the exact result, but not "
 	 "equal to MergeKit's",
 	 PLACE(merge.fuse), MERGE},
+	{"no-whole", 0, OPTION_FLAG, NULL,
+	 "put no whole shards together in the cache for the kernel to read",
+	 PLACE(no_whole), COMMAND_MOUNT},
 	{"help", 'h', OPTION_FLAG, NULL, "print this", PLACE(help), ALL},
 	{"version", 'V', OPTION_FLAG, NULL, "print the version", PLACE(version),
 	 ALL},

@@ -44,6 +44,7 @@ struct options {
 	bool foreground, json, prometheus, scan, help, version;
 	const char *tensors, *part; /* of warm, as they were given */
 	const char *token;	    /* of explain */
+	bool no_whole;		    /* see fs/assembler.h */
 	bool nonempty;		    /* the mount point may have files in it */
 	bool allow_other;	    /* is among the mount options, too */
 	struct text mount; /* for libfuse, comma-separated and escaped; owned */

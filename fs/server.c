@@ -62,7 +62,7 @@ int server_new(const struct server_options *options, struct server **ret)
 		.log = server->log,
 	};
 	/* Only root may pass files through. */
-	if (merge->disk && geteuid() == 0)
+	if (merge->disk && !options->no_whole && geteuid() == 0)
 		r = assembler_new(&assembler, &server->assembler);
 	if (r < 0)
 		return r;

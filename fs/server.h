@@ -48,6 +48,7 @@ struct server_options {		   /* all borrowed */
 	const struct merge *merge; /* started */
 	struct log *log;
 	const char *recipe, *mountpoint; /* for people */
+	bool no_whole;			 /* without an assembler */
 };
 
 int server_new(const struct server_options *options, struct server **ret);

@@ -28,7 +28,7 @@ class Mounts:
     def read(self, *options, recipe=None):
         """Counters of a mount that is read once."""
         mountpoint = os.path.join(self.folder, "merged")
-        with mounted(recipe or self.recipe, mountpoint, *options,
+        with mounted(recipe or self.recipe, mountpoint, "--no-whole", *options,
                      cache=self.cache):
             sums(mountpoint)
             wait_until(lambda: status(mountpoint)["now"]["waiting"] == 0)

@@ -376,13 +376,14 @@ static void test_shared_scan(void)
 			.n_threads = 3,
 		};
 		open_world(&world, &setup);
-		AUTO_FREE unsigned char *data = malloc(world.output.size);
+		AUTO_FREE unsigned char *data =
+			malloc(ARRAY_SIZE(readers) * world.output.size);
 		for (size_t r = 0; r < ARRAY_SIZE(readers); r++) {
 			uint64_t n = engine_blocks(&world.output);
 			readers[r] = (struct reader){
 				.world = &world,
 				.block = r * 5 % n,
-				.data = data,
+				.data = data + r * world.output.size,
 			};
 			CHECK(pthread_create(&readers[r].thread, NULL, read_one,
 					     &readers[r]) == 0);
