@@ -214,11 +214,22 @@ static void finish(struct image_read *read, int r)
 	put_request(request->server->reads, request);
 }
 
+static void fetch_ahead(const struct server *server, uint32_t entry,
+			uint64_t offset, uint64_t size)
+{
+	const struct merge *merge = server->merge;
+	struct stream_read read = {entry, offset, size};
+	struct stream_range ahead;
+
+	if (streams_note(server->streams, &read, &ahead))
+		image_prefetch(merge->image, merge->engine, entry, ahead.offset,
+			       ahead.size);
+}
+
 void reads_start(struct server *server, fuse_req_t req, uint32_t entry,
 		 uint64_t offset, size_t size)
 {
 	const struct merge *merge = server->merge;
-	struct stream_range ahead;
 
 	struct read_request *request = get_request(server->reads);
 	if (!request) {
@@ -239,7 +250,5 @@ void reads_start(struct server *server, fuse_req_t req, uint32_t entry,
 		.req = req,
 	};
 	image_read(merge->image, &request->read);
-	if (streams_note(server->streams, entry, offset, size, &ahead))
-		image_prefetch(merge->image, merge->engine, entry, ahead.offset,
-			       ahead.size);
+	fetch_ahead(server, entry, offset, size);
 }

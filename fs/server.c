@@ -18,15 +18,15 @@
 #define CONTROL_MODE (S_IFREG | 0400)
 #define FOLDER_MODE (S_IFDIR | 0555)
 
-/* Enough for every thread to find its next block, within a part of the memory
- * that there is. */
-static uint64_t choose_window(const struct merge_options *options)
-{
-	uint64_t blocks = 16;
+/* Ahead of one run of reads: enough for every thread to find its next block. */
+#define WINDOW (16 * BLOCK_SIZE)
 
-	if (blocks < 4)
-		blocks = 4;
-	return min_u64(blocks * BLOCK_SIZE, options->memory / 8);
+/* Within a part of the memory that there is. */
+static int make_streams(const struct merge_options *options,
+			struct streams **ret)
+{
+	return streams_new(min_u64(WINDOW, options->memory / 8),
+			   options->memory / 4, ret);
 }
 
 int server_new(const struct server_options *options, struct server **ret)
@@ -48,8 +48,7 @@ int server_new(const struct server_options *options, struct server **ret)
 	int r = reads_new(&server->reads);
 	if (r < 0)
 		return r;
-	r = streams_new(server->n_entries, choose_window(&merge->options),
-			&server->streams);
+	r = make_streams(&merge->options, &server->streams);
 	if (r < 0)
 		return r;
 	r = backings_new(server->n_entries, &server->backings);

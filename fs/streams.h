@@ -1,11 +1,12 @@
 /*
- * Which reads of a file are runs, and what to compute ahead of them.
+ * Which reads of files are runs, and what to compute ahead of them.
  *
- * State is kept for each file, not for each open: mapped files are read by page
- * faults that bear no handle, and several processes may read one file in step.
- * A file has a few cursors, so that threads which read it in slices, or faults
- * in several tensors at a time, do not hide each other. Readahead makes
- * requests arrive a little out of order, which does not end a run.
+ * A run belongs to a file, not to an open: mapped files are read by page faults
+ * that bear no handle, and several processes may read one file in step. Many
+ * runs are known at a time, so that threads which read slices of a file, or
+ * fault in several tensors, do not hide each other. Readahead makes requests
+ * arrive a little out of order, and a reader may skip what it does not want;
+ * neither ends a run.
  *
  * Every function may be called from any thread.
  */
@@ -24,16 +25,22 @@ struct stream_range {
 	uint64_t offset, size;
 };
 
-/* window: bytes to be ahead of a run. */
-int streams_new(uint32_t n_files, uint64_t window, struct streams **ret);
+/* window: bytes to be ahead of one run. total: ahead of all, so that none
+ * pushes out of memory what another is about to read. */
+int streams_new(uint64_t window, uint64_t total, struct streams **ret);
 void streams_free(struct streams *streams);
 DEFINE_AUTO(streams, streams_free);
+
+struct stream_read {
+	uint32_t file;
+	uint64_t offset, size;
+};
 
 /*
  * Takes note of a read. True when a range, which may reach over the end of the
  * file, is worth to be computed ahead; no byte of a run is named twice.
  */
-bool streams_note(struct streams *streams, uint32_t file, uint64_t offset,
-		  uint64_t size, struct stream_range *ret);
+bool streams_note(struct streams *streams, const struct stream_read *read,
+		  struct stream_range *ret);
 
 #endif
