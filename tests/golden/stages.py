@@ -44,7 +44,7 @@ def near(case, name, ours, theirs):
         fail(case, f"{name}: {ours.dtype} {ours.shape} against {theirs.dtype} {theirs.shape}")
         return
     a, b = ours.values(), theirs.values()
-    if np.abs(a - b).max() > 1e-6 * np.abs(b).max():
+    if not np.abs(a - b).max() <= 1e-6 * np.abs(b).max():
         fail(case, f"{name}: off by {np.abs(a - b).max() / np.abs(b).max():.2g} of the largest magnitude")
     x, y = round_to(a, "BF16"), round_to(b, "BF16")
     if (x == y).mean() < 0.999 - 1 / a.size or (np.abs(x - y) > ulp(y, "BF16") * 1.01).any():
@@ -58,7 +58,7 @@ def nearer(name, ours, theirs):
     """
     one, two, three = (models[name].values() for models in INPUTS)
     low = 0.6 * one + 0.4 * two
-    if np.abs(ours.values() - slerp(0.35, round_to(low, "BF16"), three)).max() > 1e-6 * np.abs(low).max():
+    if not np.abs(ours.values() - slerp(0.35, round_to(low, "BF16"), three)).max() <= 1e-6 * np.abs(low).max():
         fail("rounding", f"{name}: not slerp of a stage rounded to bf16")
     exact = slerp(0.35, low, three)
     if np.abs(ours.values() - exact).sum() > np.abs(theirs.values() - exact).sum():
