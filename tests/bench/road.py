@@ -69,7 +69,7 @@ class Bench:
         self.recipes = options.recipes.split(",")
         os.makedirs(self.mountpoint, exist_ok=True)
         if not os.path.exists(self.path("8b-ft2/config.json")):
-            subprocess.run([sys.executable, HERE + "/synth.py", self.dir], check=True)
+            subprocess.run([sys.executable, HERE + "/synth.py", self.dir, "1b"], check=True)
         for name, text in RECIPES.items():
             open(self.path(name + ".yaml"), "w").write(text)
         for name in ("base", "ft1", "ft2"):
