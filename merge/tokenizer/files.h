@@ -21,6 +21,13 @@ int tokenizer_file(const struct source *source, const char *name, char **ret,
 int tokenizer_json_file(const struct source *source, const char *name,
 			cJSON **ret, struct error *err);
 
+/* The flags of an added token as entries spell them. */
+#define N_TOKEN_FLAGS 5
+extern const struct token_flag_key {
+	const char *key;
+	uint32_t flag;
+} token_flags[N_TOKEN_FLAGS];
+
 /* The flags that an entry of added_tokens or added_tokens_decoder has. */
 uint32_t tokenizer_flags(const cJSON *entry);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/tokenizer/files.h"
 #include "merge/tokenizer/tokenizer_private.h"
 #include "util/json_reader.h"
 #include "util/range.h"
@@ -204,24 +205,14 @@ static int digest_value(struct parse *parse, struct digest *ret)
 
 static int parse_flag(struct parse *parse, uint32_t *flags)
 {
-	static const struct {
-		const char *key;
-		uint32_t flag;
-	} known[] = {
-		{"special", TOKEN_SPECIAL},
-		{"normalized", TOKEN_NORMALIZED},
-		{"lstrip", TOKEN_LSTRIP},
-		{"rstrip", TOKEN_RSTRIP},
-		{"single_word", TOKEN_SINGLE_WORD},
-	};
 	bool value;
 
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		if (!json_reader_is(&parse->reader, known[i].key))
+	for (size_t i = 0; i < N_TOKEN_FLAGS; i++) {
+		if (!json_reader_is(&parse->reader, token_flags[i].key))
 			continue;
 		int r = json_reader_bool(&parse->reader, &value);
-		*flags = value ? *flags | known[i].flag
-			       : *flags & ~known[i].flag;
+		*flags = value ? *flags | token_flags[i].flag
+			       : *flags & ~token_flags[i].flag;
 		return r;
 	}
 	return json_reader_skip(&parse->reader);

@@ -139,24 +139,20 @@ static int parse_vocab_txt(const char *text, size_t size, const char *path,
 	return 0;
 }
 
+const struct token_flag_key token_flags[N_TOKEN_FLAGS] = {
+	{"special", TOKEN_SPECIAL},	    {"normalized", TOKEN_NORMALIZED},
+	{"lstrip", TOKEN_LSTRIP},	    {"rstrip", TOKEN_RSTRIP},
+	{"single_word", TOKEN_SINGLE_WORD},
+};
+
 uint32_t tokenizer_flags(const cJSON *entry)
 {
-	static const struct {
-		const char *key;
-		uint32_t flag;
-	} known[] = {
-		{"special", TOKEN_SPECIAL},
-		{"normalized", TOKEN_NORMALIZED},
-		{"lstrip", TOKEN_LSTRIP},
-		{"rstrip", TOKEN_RSTRIP},
-		{"single_word", TOKEN_SINGLE_WORD},
-	};
 	uint32_t flags = TOKEN_ADDED;
 
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+	for (size_t i = 0; i < N_TOKEN_FLAGS; i++) {
 		if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(
-			    entry, known[i].key)))
-			flags |= known[i].flag;
+			    entry, token_flags[i].key)))
+			flags |= token_flags[i].flag;
 	}
 	return flags;
 }
