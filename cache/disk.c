@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -137,12 +138,24 @@ void disk_cache_close(struct disk_cache *disk)
 	free(disk);
 }
 
-/* From the page cache, if all of it is there. */
-static bool read_cached(int fd, void *data, size_t size)
+/* Is all of it in the page cache? A look only: a read that must not wait would
+ * have the kernel fetch the file behind our back, and the disk read it twice.
+ */
+static bool is_cached(int fd, size_t size)
 {
-	struct iovec iov = {data, size};
+	enum { page = 4096 }; /* or larger */
+	unsigned char there[CODEC_INPUT / page];
+	size_t n = (size + page - 1) / page;
+	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 
-	return preadv2(fd, &iov, 1, 0, RWF_NOWAIT) == (ssize_t)size;
+	if (map == MAP_FAILED)
+		return false;
+	memset(there, 1, n);
+	bool all = mincore(map, size, there) == 0;
+	munmap(map, size);
+	for (size_t i = 0; i < n; i++)
+		all &= there[i] & 1;
+	return all;
 }
 
 /* From the disk past the page cache, which soon has the block's own bytes. */
@@ -152,7 +165,7 @@ static bool read_direct(int fd, void *data, size_t size)
 	       pread(fd, data, round_up(size, CODEC_ALIGN), 0) == (ssize_t)size;
 }
 
-/* Where that is not possible. */
+/* From there, or where the other is not possible. */
 static bool read_plainly(int fd, void *data, size_t size)
 {
 	if (fcntl(fd, F_SETFL, 0) < 0)
@@ -176,7 +189,7 @@ static bool load_block(struct codec *codec, int fd, struct digest key,
 	unsigned char *file = codec_input(codec);
 
 	if (total <= sizeof(header) || total > sizeof(header) + size ||
-	    !(read_cached(fd, file, total) || read_direct(fd, file, total) ||
+	    !((!is_cached(fd, total) && read_direct(fd, file, total)) ||
 	      read_plainly(fd, file, total)))
 		return false;
 	memcpy(&header, file, sizeof(header));

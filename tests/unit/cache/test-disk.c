@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -406,6 +407,50 @@ static void test_left_behind(void)
 	}
 }
 
+#define LARGE ((size_t)1 << 20)
+
+/* Pages of a file that are in the page cache. */
+static unsigned count_pages(const char *path)
+{
+	unsigned char there[LARGE / 4096 + 1];
+	unsigned n = 0;
+	struct stat st;
+	AUTO_CLOSE int fd = open(path, O_RDONLY);
+
+	CHECK(fstat(fd, &st) == 0 &&
+	      (size_t)st.st_size <= sizeof(there) * 4096);
+	void *map =
+		mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(mincore(map, (size_t)st.st_size, there) == 0);
+	munmap(map, (size_t)st.st_size);
+	for (off_t i = 0; i * 4096 < st.st_size; i++)
+		n += there[i] & 1;
+	return n;
+}
+
+/* A block is read from the disk once: not by the kernel, for the page cache, as
+ * well. */
+static void test_read_once(void)
+{
+	struct disk_cache *disk = open_cache("once");
+	AUTO_FREE char *path = block_path("once", 1);
+	AUTO_FREE unsigned char *data = malloc(LARGE);
+
+	for (size_t i = 0; i < LARGE; i++)
+		data[i] = (unsigned char)(i * i >> 8);
+	CHECK(disk_cache_store(disk, key_of(1), data, LARGE, 1) == 0);
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_DIRECT);
+	CHECK(count_pages(path) > 0);
+	CHECK(fd < 0 || fdatasync(fd) == 0);
+	if (fd < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0 ||
+	    count_pages(path) > 0)
+		return; /* no direct reads here, or pages are all there is */
+	CHECK(disk_cache_load(disk, key_of(1), data, LARGE) == 0);
+	usleep(10000);
+	CHECK(count_pages(path) == 0);
+	disk_cache_close(disk);
+}
+
 struct opening {
 	pthread_barrier_t start;
 	char name[16];
@@ -428,7 +473,7 @@ static void test_opened_at_once(void)
 
 	pthread_barrier_init(&opening.start, NULL, ARRAY_SIZE(threads));
 	for (unsigned round = 0; round < 200; round++) {
-		snprintf(opening.name, sizeof(opening.name), "once%u", round);
+		snprintf(opening.name, sizeof(opening.name), "open%u", round);
 		for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
 			CHECK(pthread_create(&threads[i], NULL, open_and_close,
 					     &opening) == 0);
@@ -481,6 +526,7 @@ int main(void)
 	test_free_space();
 	test_room_for_whole();
 	test_left_behind();
+	test_read_once();
 	test_opened_at_once();
 	test_full();
 	CHECK(asprintf(&command, "rm -r %s", folder) > 0);

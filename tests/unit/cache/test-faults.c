@@ -33,7 +33,7 @@
 
 enum call {
 	OPENAT,
-	PREADV2,
+	MINCORE,
 	PREAD,
 	FCNTL,
 	FSTAT,
@@ -51,7 +51,7 @@ enum call {
 };
 
 static const char *const call_names[N_CALLS] = {
-	"openat",   "preadv2",	"pread",  "fcntl",    "fstat",
+	"openat",   "mincore",	"pread",  "fcntl",    "fstat",
 	"fstatat",  "futimens", "unlink", "writev",   "write",
 	"renameat", "mkdirat",	"flock",  "fstatvfs", "dup3",
 };
@@ -60,7 +60,7 @@ static struct {
 	enum call call;
 	int number;	   /* errno, SHORT, or 0: none */
 	bool all;	   /* every call from the first on, else that alone */
-	bool uncached;	   /* nothing is in the page cache */
+	bool uncached;	   /* blocks are not all in the page cache */
 	atomic_int before; /* calls that succeed before it */
 	atomic_int n_hits;
 	atomic_llong uptime, wall; /* seconds that clocks are ahead */
@@ -110,24 +110,20 @@ WRAP(ssize_t, PREAD, pread64, (int fd, void *data, size_t n, off_t at), fd,
 WRAP(ssize_t, WRITE, write, (int fd, const void *data, size_t n), fd, data,
      number == SHORT ? (n + 1) / 2 : n)
 
-ssize_t __real_preadv64v2(int fd, const struct iovec *iov, int n, off_t at,
-			  int flags);
-ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off_t at,
-			  int flags);
-ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off_t at,
-			  int flags)
+int __real_mincore(void *start, size_t size, unsigned char *there);
+int __wrap_mincore(void *start, size_t size, unsigned char *there);
+int __wrap_mincore(void *start, size_t size, unsigned char *there)
 {
-	int number = fails(PREADV2);
-	if (number == 0 && fault.uncached)
-		number = EAGAIN;
-	struct iovec half = {iov->iov_base, iov->iov_len / 2};
+	int number = fails(MINCORE);
+	int r = __real_mincore(start, size, there);
 
-	if (number == SHORT)
-		return __real_preadv64v2(fd, &half, 1, at, flags);
-	if (number == 0)
-		return __real_preadv64v2(fd, iov, n, at, flags);
-	errno = number;
-	return -1;
+	if (number && number != SHORT) {
+		errno = number;
+		return -1;
+	}
+	if (r == 0 && (number || fault.uncached))
+		there[size / 2 / 4096] = 0;
+	return r;
 }
 
 ssize_t __real_writev(int fd, const struct iovec *iov, int n);
