@@ -45,7 +45,8 @@ struct room {
 	bool looking;	    /* some thread looks through the directory */
 	bool known;	    /* it has been looked through */
 	uint64_t size;	    /* then, and what we stored since */
-	uint64_t since;	    /* bytes stored since */
+	uint64_t since;	    /* bytes stored since; during a look: since that
+				    began, which may have missed them */
 	int64_t not_before; /* monotonic milliseconds of the next look */
 	uint64_t evicted, bytes_evicted;
 };
@@ -247,8 +248,8 @@ static void look(struct room *room, const struct look *what)
 	int64_t end = milliseconds(CLOCK_MONOTONIC);
 
 	pthread_mutex_lock(&room->lock);
-	room->size = census->size - min_u64(census->size, eviction.size);
-	room->since = 0;
+	room->size = census->size - min_u64(census->size, eviction.size) +
+		     room->since;
 	room->known = true;
 	room->evicted += eviction.n;
 	room->bytes_evicted += eviction.size;
@@ -276,6 +277,7 @@ static bool is_due(const struct room *room, const struct bounds *bounds,
 static void look_alone(struct room *room, const struct look *what)
 {
 	room->looking = true;
+	room->since = 0;
 	pthread_mutex_unlock(&room->lock);
 	look(room, what);
 	pthread_mutex_lock(&room->lock);
