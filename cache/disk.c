@@ -22,6 +22,7 @@
 #include "cache/frame.h"
 #include "cache/room.h"
 #include "cache/walk.h"
+#include "util/io.h"
 #include "util/range.h"
 
 #define PAUSE 30 /* seconds without storing after a failure */
@@ -168,17 +169,7 @@ static bool read_direct(int fd, void *data, size_t size)
 /* From there, or where the other is not possible. */
 static bool read_plainly(int fd, void *data, size_t size)
 {
-	if (fcntl(fd, F_SETFL, 0) < 0)
-		return false;
-	for (size_t at = 0; at < size;) {
-		ssize_t n = pread(fd, (char *)data + at, size - at, (off_t)at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += (size_t)n;
-	}
-	return true;
+	return fcntl(fd, F_SETFL, 0) == 0 && io_read(fd, data, size, 0) == 0;
 }
 
 static bool load_block(struct codec *codec, int fd, struct digest key,

@@ -79,10 +79,11 @@ void room_free(struct room *room)
 	free(room);
 }
 
-static unsigned age_class(const struct census *census, const struct stat *st)
+static unsigned age_class(const struct census *census,
+			  const struct walk_file *file)
 {
-	int64_t used = (int64_t)st->st_mtim.tv_sec * 1000 +
-		       st->st_mtim.tv_nsec / 1000000;
+	int64_t used = (int64_t)file->used.tv_sec * 1000 +
+		       file->used.tv_nsec / 1000000;
 	/* What the clock puts into the future is as new as can be. */
 	uint64_t age = census->now > used ? (uint64_t)(census->now - used) : 0;
 	if (age < STEPS)
@@ -101,9 +102,9 @@ static bool is_removable(const struct walk_file *file)
 static int count_file(void *arg, const struct walk_file *file)
 {
 	struct census *census = arg;
-	unsigned age = age_class(census, &file->st);
+	unsigned age = age_class(census, file);
 
-	if (file->kind == WALK_TEMPORARY && walk_abandoned(file)) {
+	if (walk_abandoned(file)) {
 		unlinkat(file->folder, file->name, 0);
 		return 0;
 	}
@@ -179,8 +180,8 @@ static int evict_file(void *arg, const struct walk_file *file)
 	if (left->size == 0 && left->n_files == 0)
 		return 1;
 	if (!is_removable(file) ||
-	    age_class(eviction->census, &file->st) < eviction->youngest ||
-	    unlinkat(file->folder, file->name, 0) < 0)
+	    age_class(eviction->census, file) < eviction->youngest ||
+	    walk_remove(file) < 0)
 		return 0;
 	uint64_t size = walk_space(file);
 	left->size -= min_u64(left->size, size);

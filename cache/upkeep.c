@@ -10,6 +10,7 @@
 #include "cache/frame.h"
 #include "cache/walk.h"
 #include "cache/whole.h"
+#include "util/io.h"
 
 static const time_t age_limits[] = {3600, 86400, 7 * 86400, 30 * 86400};
 
@@ -21,12 +22,13 @@ struct keeper {
 	unsigned char *data; /* (BLOCK_SIZE,) */
 };
 
-static unsigned age_of(const struct keeper *keeper, const struct stat *st)
+static unsigned age_of(const struct keeper *keeper,
+		       const struct walk_file *file)
 {
 	unsigned age = 0;
 
 	while (age < ARRAY_SIZE(age_limits) &&
-	       keeper->now - st->st_mtim.tv_sec >= age_limits[age])
+	       keeper->now - file->used.tv_sec >= age_limits[age])
 		age++;
 	return age;
 }
@@ -36,21 +38,13 @@ static bool read_file(const struct walk_file *file, void *data, size_t size)
 	AUTO_CLOSE int fd = openat(file->folder, file->name,
 				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
-	for (size_t at = 0; fd >= 0 && at < size;) {
-		ssize_t n = pread(fd, (char *)data + at, size - at, (off_t)at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += (size_t)n;
-	}
-	return fd >= 0;
+	return fd >= 0 && io_read(fd, data, size, 0) == 0;
 }
 
 static void count_block(const struct keeper *keeper,
 			const struct walk_file *file)
 {
-	unsigned age = age_of(keeper, &file->st);
+	unsigned age = age_of(keeper, file);
 	struct upkeep *found = keeper->found;
 
 	found->n_blocks++;
@@ -84,8 +78,10 @@ static int survey_file(void *arg, const struct walk_file *file)
 /* False if it is gone already. */
 static bool remove_file(struct upkeep *found, const struct walk_file *file)
 {
-	if (unlinkat(file->folder, file->name, 0) < 0)
-		return errno != ENOENT;
+	int r = walk_remove(file);
+
+	if (r < 0)
+		return r != -ENOENT;
 	found->n_removed++;
 	found->size_removed += walk_space(file);
 	return true;
@@ -110,39 +106,17 @@ static size_t load_block(struct keeper *keeper, const struct walk_file *file)
 }
 
 /* A whole file without its mark is of no use, but not bad. */
-static bool load_mark(struct keeper *keeper, const struct walk_file *whole,
-		      struct whole_mark *ret)
-{
-	char path[WALK_PATH_SIZE];
-	struct walk_file file = {
-		.folder = keeper->dir,
-		.name = path,
-		.key = whole_mark_key(whole->key),
-	};
-
-	walk_path(file.key, path);
-	if (fstatat(file.folder, path, &file.st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    load_block(keeper, &file) != sizeof(*ret))
-		return false;
-	memcpy(ret, keeper->data, sizeof(*ret));
-	return true;
-}
-
 static void verify_whole(struct keeper *keeper, const struct walk_file *file)
 {
-	struct whole_mark mark;
-	AUTO_CLOSE int fd = openat(file->folder, file->name,
-				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int r = whole_verify(keeper->dir, file->key);
 
-	if (fd < 0)
-		return;
-	bool marked = load_mark(keeper, file, &mark);
-	if (marked && whole_matches(&mark, fd)) {
+	if (r == 0) {
 		keeper->found->n_whole++;
 		keeper->found->size_whole += walk_space(file);
-		return;
+	} else if (r != -ENOENT) {
+		keeper->found->n_bad +=
+			remove_file(keeper->found, file) && r != -ENODATA;
 	}
-	keeper->found->n_bad += remove_file(keeper->found, file) && marked;
 }
 
 static int verify_file(void *arg, const struct walk_file *file)
@@ -168,7 +142,7 @@ static int clear_file(void *arg, const struct walk_file *file)
 	struct keeper *keeper = arg;
 
 	if (file->kind == WALK_BLOCK || file->kind == WALK_WHOLE ||
-	    (file->kind == WALK_TEMPORARY && walk_abandoned(file)))
+	    walk_abandoned(file))
 		remove_file(keeper->found, file);
 	return 0;
 }

@@ -1,6 +1,7 @@
 #include "cache/walk.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,13 +21,42 @@ uint64_t walk_space(const struct walk_file *file)
 	return (uint64_t)file->st.st_blocks * DISK_UNIT;
 }
 
+/* The name of a whole file's mark, or the other way round. */
+static void other_name(const char *name, const char *suffix,
+		       char ret[HEX_SIZE + 8])
+{
+	snprintf(ret, HEX_SIZE + 8, "%.*s%s", HEX_SIZE, name, suffix);
+}
+
 /* Writers hold a lock, which goes with them however they end. */
 bool walk_abandoned(const struct walk_file *file)
 {
+	char whole[HEX_SIZE + 8];
+
+	if (file->kind == WALK_MARK) {
+		other_name(file->name, WALK_WHOLE_SUFFIX, whole);
+		return faccessat(file->folder, whole, F_OK, 0) < 0 &&
+		       errno == ENOENT;
+	}
+	if (file->kind != WALK_TEMPORARY)
+		return false;
 	AUTO_CLOSE int fd = openat(file->folder, file->name,
 				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+int walk_remove(const struct walk_file *file)
+{
+	char mark[HEX_SIZE + 8];
+
+	if (unlinkat(file->folder, file->name, 0) < 0)
+		return -errno;
+	if (file->kind == WALK_WHOLE) {
+		other_name(file->name, WALK_MARK_SUFFIX, mark);
+		unlinkat(file->folder, mark, 0);
+	}
+	return 0;
 }
 
 void walk_path(struct digest key, char path[WALK_PATH_SIZE])
@@ -37,15 +67,16 @@ void walk_path(struct digest key, char path[WALK_PATH_SIZE])
 	snprintf(path, WALK_PATH_SIZE, "%.2s/%s", hex, hex + 2);
 }
 
-/* ".RANDOM.NUMBER" or ".RANDOM.file": others' hidden files are not ours. */
+/* ".RANDOM.NUMBER" or ".KEY.file": others' hidden files are not ours. */
 static bool is_temporary(const char *name)
 {
-	if (name[0] != '.' || strspn(name + 1, HEX_DIGITS) != RANDOM_SIZE ||
-	    name[1 + RANDOM_SIZE] != '.')
-		return false;
-	const char *end = name + 1 + RANDOM_SIZE + 1;
-	return strcmp(end, "file") == 0 ||
-	       (*end && end[strspn(end, "0123456789")] == '\0');
+	size_t n = name[0] == '.' ? strspn(name + 1, HEX_DIGITS) : 0;
+	const char *end = name + 1 + n;
+
+	if (n == HEX_SIZE)
+		return strcmp(end, WALK_WHOLE_SUFFIX) == 0;
+	return n == RANDOM_SIZE && end[0] == '.' && end[1] &&
+	       end[1 + strspn(end + 1, "0123456789")] == '\0';
 }
 
 /* And the key of the block that a file of that name would be. */
@@ -60,9 +91,24 @@ static enum walk_kind judge(unsigned folder, const char *name,
 	    sscanf(name, "%14llx%16llx", &high, &low) != 2)
 		return WALK_FOREIGN;
 	*ret = (struct digest){(uint64_t)folder << 56 | high, low};
-	if (strcmp(name + HEX_SIZE, ".file") == 0)
+	if (strcmp(name + HEX_SIZE, WALK_WHOLE_SUFFIX) == 0)
 		return WALK_WHOLE;
+	if (strcmp(name + HEX_SIZE, WALK_MARK_SUFFIX) == 0)
+		return WALK_MARK;
 	return name[HEX_SIZE] == '\0' ? WALK_BLOCK : WALK_FOREIGN;
+}
+
+static void find_use(struct walk_file *file)
+{
+	char mark[HEX_SIZE + 8];
+	struct stat st;
+
+	file->used = file->st.st_mtim;
+	if (file->kind != WALK_WHOLE)
+		return;
+	other_name(file->name, WALK_MARK_SUFFIX, mark);
+	if (fstatat(file->folder, mark, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		file->used = st.st_mtim;
 }
 
 static int walk_folder(int dir, unsigned number, walk_fn *visit, void *arg)
@@ -86,6 +132,7 @@ static int walk_folder(int dir, unsigned number, walk_fn *visit, void *arg)
 		    !S_ISREG(file.st.st_mode))
 			continue;
 		file.kind = judge(number, file.name, &file.key);
+		find_use(&file);
 		r = visit(arg, &file);
 	}
 	closedir(stream);

@@ -127,26 +127,17 @@ static void piece_done(struct image_read *read, int r)
 	sem_post(&piece->done);
 }
 
-static int write_all(int fd, const struct iovec *iov, size_t n_iov,
-		     uint64_t offset)
+static int write_iov(struct whole *whole, const struct iovec *iov, size_t n)
 {
-	for (size_t i = 0; i < n_iov; i++) {
-		for (size_t at = 0; at < iov[i].iov_len;) {
-			ssize_t n = pwrite(fd, (char *)iov[i].iov_base + at,
-					   iov[i].iov_len - at, (off_t)offset);
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n <= 0)
-				return n < 0 ? -errno : -EIO;
-			at += (size_t)n;
-			offset += (uint64_t)n;
-		}
-	}
-	return 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = whole_write(whole, iov[i].iov_base, iov[i].iov_len);
+	return r;
 }
 
-static int copy_piece(const struct assembler *assembler, uint32_t entry,
-		      uint64_t offset, size_t size, int fd)
+static int write_piece(const struct assembler *assembler, uint32_t entry,
+		       uint64_t offset, size_t size, struct whole *whole)
 {
 	struct piece piece = {
 		.read =
@@ -166,7 +157,7 @@ static int copy_piece(const struct assembler *assembler, uint32_t entry,
 		;
 	int r = piece.r;
 	if (r == 0)
-		r = write_all(fd, piece.read.iov, piece.read.n_iov, offset);
+		r = write_iov(whole, piece.read.iov, piece.read.n_iov);
 	image_read_done(&piece.read);
 	sem_destroy(&piece.done);
 	return r;
@@ -188,9 +179,8 @@ static int write_whole(struct assembler *assembler,
 		}
 		if (atomic_load(&assembler->ending))
 			return -ECANCELED;
-		r = copy_piece(assembler, candidate->entry, at,
-			       min_u64(BLOCK_SIZE, entry->size - at),
-			       whole_fd(whole));
+		r = write_piece(assembler, candidate->entry, at,
+				min_u64(BLOCK_SIZE, entry->size - at), whole);
 	}
 	return r < 0 ? r : whole_publish(whole);
 }
@@ -248,8 +238,7 @@ static void note_uses(struct assembler *assembler)
 	for (uint32_t i = 0; i < assembler->n; i++) {
 		struct candidate *candidate = &assembler->candidates[i];
 		if (atomic_exchange(&candidate->used, false))
-			whole_note_use(assembler->merge->disk, candidate->key,
-				       entry_of(assembler, candidate)->size);
+			whole_note_use(assembler->merge->disk, candidate->key);
 	}
 }
 

@@ -54,6 +54,11 @@ void hasher_bytes(struct hasher *hasher, const void *data, size_t size)
 	update(hasher, 'b', data, size);
 }
 
+void hasher_part(struct hasher *hasher, const void *data, size_t size)
+{
+	XXH3_128bits_update(hasher->state, data, size);
+}
+
 void hasher_string(struct hasher *hasher, const char *text)
 {
 	update(hasher, text ? 's' : 'n', text, text ? strlen(text) : 0);

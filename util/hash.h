@@ -26,6 +26,8 @@ void hasher_string(struct hasher *hasher, const char *text); /* NULL allowed */
 void hasher_u64(struct hasher *hasher, uint64_t value);
 void hasher_f64(struct hasher *hasher, double value); /* by its bits */
 void hasher_digest(struct hasher *hasher, struct digest value);
+/* Bytes whose number was hashed before, in pieces of any size. */
+void hasher_part(struct hasher *hasher, const void *data, size_t size);
 struct digest hasher_finish(const struct hasher *hasher);
 
 /* Checksum of one run of bytes, seeded. */
