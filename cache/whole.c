@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cache/block.h"
@@ -18,6 +19,7 @@
 
 #define PATH_SIZE (WALK_PATH_SIZE + sizeof(WALK_WHOLE_SUFFIX))
 #define TRIES 8
+#define FRESH 60 /* seconds within which a use is not noted again */
 
 /* So much is written between two waits for the disk, each of which is short. */
 #define SYNC_SIZE (16 * BLOCK_SIZE)
@@ -165,8 +167,15 @@ void whole_note_use(struct disk_cache *disk, struct digest key)
 {
 	char path[PATH_SIZE];
 
+	int dir = disk_cache_directory(disk);
+	struct stat st;
+
 	make_path(key, WALK_MARK_SUFFIX, path);
-	utimensat(disk_cache_directory(disk), path, NULL, AT_SYMLINK_NOFOLLOW);
+	if (fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	int64_t age = time(NULL) - st.st_mtim.tv_sec;
+	if (age < 0 || age > FRESH)
+		utimensat(dir, path, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 /* Is the file still the one of that name? Whoever tidied, or made it before us,

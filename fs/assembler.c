@@ -22,22 +22,27 @@
 #include "fs/reads.h"
 #include "merge/output/image.h"
 #include "merge/output/merge.h"
+#include "merge/source/file.h"
 #include "util/range.h"
 
 #define INTERVAL 500 /* milliseconds between looks */
-#define RETRY 120    /* looks after which a failure is tried again */
+#define RETRY 120    /* looks after which a failure is tried again, */
+#define SOON 4	     /* and after which another process may be ready */
 #define NICE 19	     /* the lowest priority */
+#define LOOK_SIZE (16 * BLOCK_SIZE) /* between two looks for readers */
 #define IO_PRIORITY_IDLE (3 << 13)
 
 struct candidate {
 	uint32_t entry;
 	struct digest key;
 	struct digest
-		missing;   /* the block that was not there at the last look */
-	uint64_t at;	   /* behind that one; 0: it has not been looked */
-	unsigned wait;	   /* looks to be left out */
-	atomic_bool whole; /* as far as is known */
-	atomic_bool used;  /* since that was noted */
+		missing;    /* the block that was not there at the last look */
+	uint64_t at;	    /* behind that one; 0: it has not been looked */
+	unsigned wait;	    /* looks to be left out */
+	bool computed;	    /* in part, so that there are blocks to wait for */
+	atomic_bool wanted; /* has been opened */
+	atomic_bool whole;  /* as far as is known */
+	atomic_bool used;   /* since that was noted */
 };
 
 struct assembler {
@@ -136,8 +141,8 @@ static int write_iov(struct whole *whole, const struct iovec *iov, size_t n)
 	return r;
 }
 
-static int write_piece(const struct assembler *assembler, uint32_t entry,
-		       uint64_t offset, size_t size, struct whole *whole)
+static int write_read(const struct assembler *assembler, uint32_t entry,
+		      uint64_t offset, size_t size, struct whole *whole)
 {
 	struct piece piece = {
 		.read =
@@ -163,6 +168,31 @@ static int write_piece(const struct assembler *assembler, uint32_t entry,
 	return r;
 }
 
+/* Sets *ret_size to how much it was. */
+static int write_piece(const struct assembler *assembler, uint32_t entry,
+		       uint64_t offset, struct whole *whole, uint64_t *ret_size)
+{
+	const struct image *image = assembler->merge->image;
+	uint64_t left =
+		image_entries(image, &(uint32_t){0})[entry].size - offset;
+	uint64_t from;
+	const struct file *source =
+		image_copied(image, entry, offset, &from, ret_size);
+
+	*ret_size = min_u64(source ? *ret_size : left, BLOCK_SIZE);
+	if (!source)
+		return write_read(assembler, entry, offset, *ret_size, whole);
+	int r = whole_copy(whole, source->fd, from, *ret_size);
+	return r < 0 ? r : file_check(source);
+}
+
+/* For as long as they read. */
+static void let_readers_go_first(struct assembler *assembler)
+{
+	while (!is_idle(assembler) && !wait_for_end(assembler, 20))
+		;
+}
+
 static int write_whole(struct assembler *assembler,
 		       const struct candidate *candidate,
 		       const struct image_entry *entry)
@@ -171,16 +201,15 @@ static int write_whole(struct assembler *assembler,
 
 	int r = whole_begin(assembler->merge->disk, candidate->key, entry->size,
 			    &whole);
-	for (uint64_t at = 0; r == 0 && at < entry->size; at += BLOCK_SIZE) {
-		/* Readers first, for as long as they read. */
-		while (at % (16 * BLOCK_SIZE) == 0 && !is_idle(assembler)) {
-			if (wait_for_end(assembler, 20))
-				return -ECANCELED;
+	uint64_t size, looked = 0;
+	for (uint64_t at = 0; r == 0 && at < entry->size; at += size) {
+		if (at - looked >= LOOK_SIZE) {
+			looked = at;
+			let_readers_go_first(assembler);
 		}
 		if (atomic_load(&assembler->ending))
 			return -ECANCELED;
-		r = write_piece(assembler, candidate->entry, at,
-				min_u64(BLOCK_SIZE, entry->size - at), whole);
+		r = write_piece(assembler, candidate->entry, at, whole, &size);
 	}
 	return r < 0 ? r : whole_publish(whole);
 }
@@ -218,26 +247,30 @@ static void look_at(struct assembler *assembler, struct candidate *candidate)
 		candidate->wait--;
 		return;
 	}
+	if (!candidate->computed && !atomic_load(&candidate->wanted))
+		return;
 	if (!all_stored(assembler, candidate))
 		return;
 	/* Another process may have been faster. */
 	if (find_whole(assembler, candidate))
 		return;
-	if (write_whole(assembler, candidate, entry) == 0 &&
-	    find_whole(assembler, candidate))
+	int r = write_whole(assembler, candidate, entry);
+	if (r == 0 && find_whole(assembler, candidate))
 		log_line(assembler->log, LOG_INFO,
 			 "%s is whole in the cache: from now on it is opened "
 			 "there",
 			 entry->path);
 	else
-		candidate->wait = RETRY;
+		candidate->wait = r == -EBUSY ? SOON : RETRY;
 }
 
 static void note_uses(struct assembler *assembler)
 {
 	for (uint32_t i = 0; i < assembler->n; i++) {
 		struct candidate *candidate = &assembler->candidates[i];
-		if (atomic_exchange(&candidate->used, false))
+		bool passed =
+			backings_passed(assembler->backings, candidate->entry);
+		if (atomic_exchange(&candidate->used, false) || passed)
 			whole_note_use(assembler->merge->disk, candidate->key);
 	}
 }
@@ -289,6 +322,9 @@ int assembler_new(const struct assembler_options *options,
 		    !image_file_key(merge->image, i, &candidate->key))
 			continue;
 		candidate->entry = i;
+		candidate->computed =
+			image_next_block(merge->image, merge->engine, i,
+					 &(uint64_t){0}, &candidate->missing);
 		assembler->n++;
 	}
 	int r = pthread_create(&assembler->thread, NULL, run, assembler);
@@ -323,7 +359,10 @@ int assembler_find(struct assembler *assembler, uint32_t entry)
 		if (assembler->candidates[i].entry == entry)
 			candidate = &assembler->candidates[i];
 	}
-	if (!candidate || !atomic_load(&candidate->whole))
+	if (!candidate)
+		return -ENOENT;
+	atomic_store(&candidate->wanted, true);
+	if (!atomic_load(&candidate->whole))
 		return -ENOENT;
 	int fd = open_whole(assembler, candidate);
 	if (fd < 0) /* to be made again */

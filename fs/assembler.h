@@ -3,8 +3,9 @@
  * cache (cache/whole.h), so that they can be passed through (backing.h): a
  * thread of low priority that works while nobody reads.
  *
- * Files of which nothing is computed are not written a second time. Every
- * function may be called from any thread.
+ * A file of copied tensors has no blocks to wait for: it is put together when
+ * somebody has opened it. One that is all of a source file is never written a
+ * second time. Every function may be called from any thread.
  */
 #ifndef FS_ASSEMBLER_H
 #define FS_ASSEMBLER_H

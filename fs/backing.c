@@ -212,6 +212,14 @@ void backings_release(struct backings *backings, uint32_t file)
 	pthread_mutex_unlock(&backings->lock);
 }
 
+bool backings_passed(struct backings *backings, uint32_t file)
+{
+	pthread_mutex_lock(&backings->lock);
+	bool passed = backings->files[file].id > 0;
+	pthread_mutex_unlock(&backings->lock);
+	return passed;
+}
+
 void backings_counters(struct backings *backings, struct backing_counters *ret)
 {
 	pthread_mutex_lock(&backings->lock);

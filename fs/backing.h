@@ -50,6 +50,9 @@ void backings_open(struct backings *backings, fuse_req_t req, uint32_t file,
 /* An open has ended. */
 void backings_release(struct backings *backings, uint32_t file);
 
+/* Is it read by the kernel itself, now? */
+bool backings_passed(struct backings *backings, uint32_t file);
+
 struct backing_counters {
 	uint64_t opens;	 /* answered by passthrough */
 	uint64_t bytes;	 /* sizes of the files so opened, first opens only */

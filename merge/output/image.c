@@ -56,6 +56,21 @@ const struct file *image_copy_of(const struct image *image, uint32_t entry)
 	return extent->copy.file;
 }
 
+const struct file *image_copied(const struct image *image, uint32_t entry,
+				uint64_t offset, uint64_t *ret_offset,
+				uint64_t *ret_size)
+{
+	const struct extent *extent =
+		extents_find(image_extents(image, entry), offset);
+	uint64_t within = offset - extent->offset;
+
+	if (extent->kind != EXTENT_COPY)
+		return NULL;
+	*ret_offset = extent->copy.offset + within;
+	*ret_size = extent->size - within;
+	return extent->copy.file;
+}
+
 const char *image_header(const struct image *image, uint32_t entry,
 			 uint64_t *ret_size)
 {
@@ -92,16 +107,17 @@ bool image_file_key(const struct image *image, uint32_t entry,
 {
 	const struct extents *extents = image_extents(image, entry);
 	struct hasher *hasher = hasher_new("image file");
-	bool computed = false;
+	bool literal = true;
 
 	for (size_t i = 0; hasher && i < extents->n; i++) {
 		hash_extent(hasher, &extents->items[i]);
-		computed |= extents->items[i].kind == EXTENT_TENSOR;
+		literal &= extents->items[i].kind == EXTENT_LITERAL;
 	}
-	if (hasher && computed)
+	bool named = hasher && !literal && !image_copy_of(image, entry);
+	if (named)
 		*ret = hasher_finish(hasher);
 	hasher_free(hasher);
-	return hasher && computed;
+	return named;
 }
 
 static int draft_text(struct drafts *drafts, const char *path, const char *text,

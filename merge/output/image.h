@@ -77,8 +77,14 @@ const struct file *image_copy_of(const struct image *image, uint32_t entry);
 const char *image_header(const struct image *image, uint32_t entry,
 			 uint64_t *ret_size);
 
-/* Names a file's bytes for ever, as the keys of blocks do; false for one of
- * which nothing is computed. */
+/* The source file that the bytes from `offset` on are copied from: *ret_size of
+ * them, from *ret_offset in it. NULL where they are not copied. */
+const struct file *image_copied(const struct image *image, uint32_t entry,
+				uint64_t offset, uint64_t *ret_offset,
+				uint64_t *ret_size);
+
+/* Names a file's bytes for ever, as the keys of blocks do; false for one that
+ * need not be put together: literal bytes alone, or all of a source file. */
 bool image_file_key(const struct image *image, uint32_t entry,
 		    struct digest *ret);
 

@@ -278,6 +278,35 @@ def test_whole_shard(folder):
     assert whole_files(cache) == []
 
 
+def test_copied_shard(folder):
+    """Tensors that are copies need no computing: their shard is put together
+    once it has been opened. A file that is held open is in use."""
+    recipe = make_recipe(folder, **SHAPE)
+    with open(recipe, "w") as file:
+        file.write("merge_method: passthrough\nmodels: [{model: one}]\ndtype: bfloat16\n")
+    plain = os.path.join(folder, "plain", "merged")
+    os.mkdir(os.path.dirname(plain))
+    export(recipe, plain)
+    cache, mountpoint = os.path.join(folder, "cache"), os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, cache=cache):
+        if not may_pass(mountpoint):
+            return
+        time.sleep(1.5)
+        assert whole_files(cache) == []
+        assert read_all(mountpoint) == read_all(plain)
+        wait_until(lambda: is_passed(mountpoint), 30)
+        read = status(mountpoint)["bytes"]["read"]
+        assert read_all(mountpoint) == read_all(plain)
+        assert status(mountpoint)["bytes"]["read"] == read
+        [mark] = [path[:-len("file")] + "mark" for path in whole_files(cache)]
+        with open(os.path.join(mountpoint, "model.safetensors"), "rb"):
+            time.sleep(1)
+            os.utime(mark, (1, 1))
+            wait_until(lambda: os.stat(mark).st_mtime > 1)
+    done = run(CTL, "cache", "verify", "--cache", cache)
+    assert done.returncode == 0 and "1 whole files" in done.stdout, done
+
+
 def deleted_files(daemon):
     """Files that a daemon holds though they have been removed."""
     folder = f"/proc/{daemon.process.pid}/fd"
