@@ -22,6 +22,7 @@
 #define N_LATER 16384		 /* requests that are remembered */
 #define SMALL ((size_t)64 << 10) /* finds a place always */
 #define QUIET 1000		 /* milliseconds without readers */
+#define PATIENCE 30000		 /* and after a failure, as the disk tier's */
 
 struct behind {
 	struct disk_cache *disk;
@@ -33,6 +34,7 @@ struct behind {
 	atomic_int_fast64_t last_read; /* CLOCK_MONOTONIC milliseconds */
 	struct block_request *later;   /* (N_LATER,) a ring; owned */
 	size_t later_first, n_later;
+	int64_t not_before; /* milliseconds as above: of the next one made */
 	bool ending;
 	unsigned n_threads;
 	pthread_t threads[];
@@ -61,13 +63,28 @@ static struct behind_item *pop(struct behind *behind)
 /* With the lock held. */
 static bool pop_later(struct behind *behind, struct block_request *ret)
 {
+	int64_t now = milliseconds();
+
 	if (behind->n_later == 0 || behind->ending ||
-	    milliseconds() < atomic_load(&behind->last_read) + QUIET)
+	    now < behind->not_before ||
+	    now < atomic_load(&behind->last_read) + QUIET)
 		return false;
 	*ret = behind->later[behind->later_first];
 	behind->later_first = (behind->later_first + 1) % N_LATER;
 	behind->n_later--;
 	return true;
+}
+
+/* With the lock held: nothing can be stored now. What was taken is the first
+ * again, unless so many have come that its place is taken. */
+static void put_back(struct behind *behind, const struct block_request *request)
+{
+	behind->not_before = milliseconds() + PATIENCE;
+	if (behind->n_later == N_LATER)
+		return;
+	behind->later_first = (behind->later_first + N_LATER - 1) % N_LATER;
+	behind->later[behind->later_first] = *request;
+	behind->n_later++;
 }
 
 /* With the lock held. What is to be made later is looked for again and again,
@@ -89,7 +106,7 @@ static void wait_for_work(struct behind *behind)
 	pthread_cond_timedwait(&behind->work, &behind->lock, &until);
 }
 
-/* False: nothing can be stored now, so the rest need not be tried. */
+/* False: nothing can be stored now, so the rest is to wait. */
 static bool make(struct behind *behind, const struct block_request *request,
 		 void *room)
 {
@@ -137,7 +154,7 @@ static void *run(void *arg)
 			go_on = make(behind, &request, room);
 		pthread_mutex_lock(&behind->lock);
 		if (!go_on)
-			behind->n_later = 0;
+			put_back(behind, &request);
 	}
 	pthread_mutex_unlock(&behind->lock);
 	return NULL;

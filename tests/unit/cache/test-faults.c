@@ -206,26 +206,21 @@ static void make(uint64_t number, unsigned char *data)
 	}
 }
 
+static atomic_uint n_fills;
+
 static int fill(void *arg, uint64_t number, void *data, size_t size)
 {
 	(void)arg;
 	CHECK(size == SIZE);
+	atomic_fetch_add(&n_fills, 1);
 	make(number, data);
 	return 0;
 }
 
-static void read_all(struct disk_cache *disk, struct pool *pool)
+static void read_blocks(struct block_cache *cache)
 {
-	AUTO(block_cache) cache = NULL;
 	AUTO_FREE unsigned char *right = malloc(SIZE);
-	unsigned char small[100] = {0};
-	struct block_options options = {
-		.memory = 32 << 20,
-		.pool = pool,
-		.disk = disk,
-	};
 
-	CHECK(block_cache_new(&options, &cache) == 0);
 	for (uint64_t i = 0; i < N_BLOCKS; i++) {
 		struct block_request request = {
 			.key = {i << 60, i},
@@ -241,6 +236,20 @@ static void read_all(struct disk_cache *disk, struct pool *pool)
 		CHECK(memcmp(block->data, right, SIZE) == 0);
 		block_put(cache, block);
 	}
+}
+
+static void read_all(struct disk_cache *disk, struct pool *pool)
+{
+	AUTO(block_cache) cache = NULL;
+	unsigned char small[100] = {0};
+	struct block_options options = {
+		.memory = 32 << 20,
+		.pool = pool,
+		.disk = disk,
+	};
+
+	CHECK(block_cache_new(&options, &cache) == 0);
+	read_blocks(cache);
 	struct digest key = {77, 77};
 	if (block_load(cache, key, small, sizeof(small)) == 0)
 		CHECK(small[0] == 5 && small[99] == 5);
@@ -356,6 +365,48 @@ static void test_faults(const struct scene *scene)
 	}
 }
 
+static unsigned n_stored(struct disk_cache *disk)
+{
+	unsigned n = 0;
+
+	for (uint64_t i = 0; i < N_BLOCKS; i++)
+		n += disk_cache_has(disk, (struct digest){i << 60, i});
+	return n;
+}
+
+/* Blocks that found no place to wait in are made again; where they cannot be
+ * stored then, that is tried again half a minute later, and not before. */
+static void test_made_again(const struct scene *scene)
+{
+	AUTO(block_cache) cache = NULL;
+	struct cache_counters counters = {0};
+	struct block_options options = {
+		.memory = 4 * SIZE - 4,
+		.pool = scene->pool,
+		.disk = scene->disk,
+	};
+
+	CHECK(block_cache_new(&options, &cache) == 0);
+	fault.call = WRITEV;
+	fault.all = true;
+	fault.number = ENOSPC;
+	read_blocks(cache);
+	for (unsigned i = 0; i < 500 && counters.store_failed == 0; i++) {
+		usleep(10000);
+		block_cache_counters(cache, &counters);
+	}
+	CHECK(counters.skipped == N_BLOCKS && counters.store_failed == 1);
+	usleep(600000);
+	CHECK(atomic_load(&n_fills) == N_BLOCKS + 1);
+	CHECK(n_stored(scene->disk) == 0);
+	fault.number = 0;
+	atomic_fetch_add(&fault.uptime, 31);
+	for (unsigned i = 0; i < 500 && n_stored(scene->disk) < N_BLOCKS; i++)
+		usleep(10000);
+	CHECK(n_stored(scene->disk) == N_BLOCKS);
+	empty(false);
+}
+
 /* What is only done when the directory is made once more. */
 static void test_removed(struct scene *scene)
 {
@@ -396,6 +447,7 @@ int main(void)
 	struct disk_options options = {.directory = path};
 	CHECK(disk_cache_open(&options, &scene.disk, NULL) == 0);
 	CHECK(pool_new(2, &scene.pool) == 0);
+	test_made_again(&scene);
 	test_faults(&scene);
 	test_clocks(&scene);
 	test_removed(&scene);
