@@ -51,15 +51,16 @@ static void stored(struct behind_item *item)
 	struct block_cache *cache = storing->cache;
 
 	pthread_mutex_lock(&cache->lock);
+	storing->entry->storing = false;
 	memory_unpin(&cache->memory, storing->entry);
 	pthread_mutex_unlock(&cache->lock);
 	free(storing);
 }
 
-/* With the lock held: pins a new block until it has been stored. */
-static void store_behind(struct block_cache *cache, struct entry *entry)
+/* With the lock held: pins a block until it has been stored. */
+static void store_behind(struct block_cache *cache, struct entry *entry,
+			 const struct block_request *request)
 {
-	const struct block_request *request = &entry->request;
 	if (!cache->behind || !request->keep)
 		return;
 
@@ -79,6 +80,7 @@ static void store_behind(struct block_cache *cache, struct entry *entry)
 		.entry = entry,
 	};
 	if (behind_store(cache->behind, &storing->item)) {
+		entry->storing = true;
 		entry->n_pins++;
 		return;
 	}
@@ -116,7 +118,7 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 		for (struct block_waiter *w = waiters; w; w = w->next)
 			entry->n_pins++;
 		if (!from_disk)
-			store_behind(cache, entry);
+			store_behind(cache, entry, &entry->request);
 		memory_settle(&cache->memory, entry);
 	} else {
 		cache->counters.failed++;
@@ -402,6 +404,25 @@ int block_try(struct block_cache *cache, const struct block_request *request,
 	if (known)
 		return ready ? 0 : -EBUSY;
 	return entry ? fill_here(cache, entry, &sync, ret) : -ENOMEM;
+}
+
+void block_store(struct block_cache *cache, const struct block_request *request,
+		 const struct block *block)
+{
+	struct entry *entry = (struct entry *)block;
+
+	if (!cache->behind || !request->keep)
+		return;
+	pthread_mutex_lock(&cache->lock);
+	bool storing = entry->storing;
+	pthread_mutex_unlock(&cache->lock);
+	/* Not the other way round: what has been stored meanwhile is there. */
+	if (storing || disk_cache_has(cache->options.disk, request->key))
+		return;
+	pthread_mutex_lock(&cache->lock);
+	if (!entry->storing)
+		store_behind(cache, entry, request);
+	pthread_mutex_unlock(&cache->lock);
 }
 
 void block_put(struct block_cache *cache, const struct block *block)

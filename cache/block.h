@@ -120,6 +120,12 @@ int block_get(struct block_cache *cache, const struct block_request *request,
 int block_try(struct block_cache *cache, const struct block_request *request,
 	      const struct block **ret);
 
+/* Sees to it that a block, which the caller has pinned, is on disk or on its
+ * way there, where there is a place for it. request: what it was asked for by;
+ * its `keep` counts, not that of others. Looks at the disk. */
+void block_store(struct block_cache *cache, const struct block_request *request,
+		 const struct block *block);
+
 void block_put(struct block_cache *cache, const struct block *block);
 
 /*

@@ -42,6 +42,7 @@ struct entry {
 	unsigned n_tasks;    /* fill tasks submitted and not yet run */
 	bool loading;	     /* the disk tier has not answered yet */
 	bool used;	     /* has been pinned by a reader */
+	bool storing;	     /* on its way to disk */
 	struct lru_item lru; /* while it is ready and not pinned */
 	struct block_waiter *waiters;
 	struct block_request request;

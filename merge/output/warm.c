@@ -15,6 +15,7 @@
 
 struct wanted {
 	struct block_waiter waiter;
+	struct block_request request;
 	struct warm_state *state;
 };
 
@@ -97,22 +98,26 @@ static void block_done(struct block_waiter *waiter, int r,
 	struct wanted *wanted = CONTAINER_OF(waiter, struct wanted, waiter);
 	struct warm_state *state = wanted->state;
 
-	if (r == 0)
-		block_put(engine_cache(state->step->engine), block);
+	struct block_cache *cache = engine_cache(state->step->engine);
+
+	if (r == 0) {
+		/* It may have been in memory, and nowhere else. */
+		block_store(cache, &wanted->request, block);
+		block_put(cache, block);
+	}
 	finish(state, r);
 }
 
 static void want(struct warm_step *step, const struct output_tensor *tensor,
 		 uint64_t number, struct wanted *wanted)
 {
-	struct block_request request;
-
-	engine_request(step->engine, tensor, number, &request);
-	request.priority = POOL_BACKGROUND;
+	engine_request(step->engine, tensor, number, &wanted->request);
+	wanted->request.priority = POOL_BACKGROUND;
 	wanted->waiter.done = block_done;
 	wanted->state = step->state;
 	atomic_fetch_add(&step->state->n_pending, 1);
-	block_want(engine_cache(step->engine), &request, &wanted->waiter);
+	block_want(engine_cache(step->engine), &wanted->request,
+		   &wanted->waiter);
 }
 
 static bool take(void *arg, const struct output_tensor *tensor)

@@ -196,6 +196,21 @@ def test_warm_mount(folder):
     check_warm(folder, recipe, cache, plain)
 
 
+def test_warm_what_is_in_memory(folder):
+    """Blocks that are in memory, but not on disk any more, are stored."""
+    recipe, plain, cache = warm_pair(folder)
+    mountpoint = os.path.join(folder, "merged")
+    with mounted(recipe, mountpoint, "--no-whole", cache=cache):
+        assert read_all(mountpoint) == read_all(plain)
+        wait_until(lambda: status(mountpoint)["now"]["waiting"] == 0)
+        computed = status(mountpoint)["bytes"]["computed"]
+        assert run(CTL, "cache", "clear", "--cache", cache).returncode == 0
+        warm(mountpoint)
+        assert status(mountpoint)["bytes"]["computed"] == computed
+    listed = json.loads(run(CTL, "cache", "ls", "--json", "--cache", cache).stdout)
+    assert listed["bytes_raw"] > 20_000_000, listed
+
+
 def test_warm_with_little_memory(folder):
     """All is stored though little may wait for it."""
     recipe = make_recipe(folder, "linear", layers=2, hidden=512, vocabulary=40001)

@@ -287,6 +287,51 @@ static void test_disk(void)
 	}
 }
 
+static uint64_t wait_until_stored(struct block_cache *cache)
+{
+	struct cache_counters counters = {.waiting = 1};
+
+	while (counters.waiting > 0) {
+		usleep(1000);
+		block_cache_counters(cache, &counters);
+	}
+	return counters.stored;
+}
+
+/* A block in memory that is not on disk, for whatever reason, can be stored;
+ * one that is there is not stored again. */
+static void test_store(void)
+{
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *command = NULL;
+	AUTO(disk_cache) disk = NULL;
+	const struct block *block = NULL;
+	struct world world;
+
+	CHECK(asprintf(&path, "%s/store", folder) > 0);
+	CHECK(asprintf(&command, "rm -r %s/??", path) > 0);
+	struct disk_options options = {.directory = path};
+	CHECK(disk_cache_open(&options, &disk, NULL) == 0);
+	open_world(&world, 2, 64 << 20, disk);
+	struct block_request request = request_of(&world, 3, 100000);
+	request.keep = false;
+	CHECK(block_get(world.cache, &request, &block) == 0);
+	block_store(world.cache, &request, block);
+	CHECK(wait_until_stored(world.cache) == 0);
+	request.keep = true;
+	block_store(world.cache, &request, block);
+	CHECK(wait_until_stored(world.cache) == 1);
+	block_store(world.cache, &request, block);
+	CHECK(wait_until_stored(world.cache) == 1);
+	CHECK(system(command) == 0);
+	block_store(world.cache, &request, block);
+	CHECK(wait_until_stored(world.cache) == 2);
+	CHECK(disk_cache_has(disk, request.key));
+	block_put(world.cache, block);
+	CHECK(atomic_load(&world.source.n_fills) == 1);
+	close_world(&world);
+}
+
 struct reader {
 	pthread_t thread;
 	struct world *world;
@@ -394,6 +439,7 @@ int main(void)
 	test_overtaking();
 	test_ending();
 	test_disk();
+	test_store();
 	test_try();
 	test_try_busy();
 	test_crowd();
