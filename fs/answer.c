@@ -135,7 +135,7 @@ static uint64_t resident(void)
 	return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void add_now(struct builder *builder, const struct server *server,
+static void add_now(struct builder *builder, struct server *server,
 		    const struct cache_counters *n,
 		    const struct read_counters *reads,
 		    const struct backing_counters *backings)
@@ -147,6 +147,7 @@ static void add_now(struct builder *builder, const struct server *server,
 	add(builder, "memory", n->memory);
 	add(builder, "memory_budget", server->merge->options.memory);
 	add(builder, "resident", resident());
+	add(builder, "memory_short", pressure_is_short(&server->pressure));
 	add(builder, "waiting", n->waiting);
 	add(builder, "disk", n->used);
 	add(builder, "disk_budget", n->budget);

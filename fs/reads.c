@@ -214,14 +214,15 @@ static void finish(struct image_read *read, int r)
 	put_request(request->server->reads, request);
 }
 
-static void fetch_ahead(const struct server *server, uint32_t entry,
-			uint64_t offset, uint64_t size)
+static void fetch_ahead(struct server *server, uint32_t entry, uint64_t offset,
+			uint64_t size)
 {
 	const struct merge *merge = server->merge;
 	struct stream_read read = {entry, offset, size};
 	struct stream_range ahead;
 
-	if (streams_note(server->streams, &read, &ahead))
+	if (streams_note(server->streams, &read, &ahead) &&
+	    !pressure_is_short(&server->pressure))
 		image_prefetch(merge->image, merge->engine, entry, ahead.offset,
 			       ahead.size);
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "fs/pressure.h"
 #include "util/macros.h"
 
 struct assembler;
@@ -37,6 +38,7 @@ struct server {
 	gid_t gid;
 	struct reads *reads;	       /* owned */
 	struct streams *streams;       /* owned */
+	struct pressure pressure;      /* of memory, on the machine */
 	struct backings *backings;     /* owned */
 	struct assembler *assembler;   /* owned; NULL: none is needed */
 	struct fuse_session *fuse;     /* borrowed; NULL before the mount */

@@ -1,4 +1,5 @@
 """The daemon's memory stays within --memory and 64 MiB, whatever it serves."""
+import json
 import os
 
 from support import *
@@ -58,6 +59,52 @@ def test_many_tensors(folder):
 def test_many_threads(folder):
     check(folder, "linear", 64 * 10**6, "--threads", "32", layers=1,
           hidden=512, vocabulary=20000)
+
+
+def say_memory(path, available):
+    with open(path, "w") as file:
+        file.write(f"MemTotal: 16000000 kB\nMemFree: 1000 kB\nMemAvailable: {available} kB\n")
+
+
+def run_of_reads(root, mountpoint, first):
+    """Four small reads, without readahead by the kernel; bytes computed."""
+    with open(f"{root}{mountpoint}/model.safetensors", "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for i in range(4):
+            os.pread(file.fileno(), 1 << 16, first + (i << 16))
+    time.sleep(0.5)
+    with open(f"{root}{mountpoint}/.mkfs-mount") as file:
+        return json.load(file)["bytes"]["computed"]
+
+
+def test_machine_is_short_of_memory(folder):
+    """Then nothing is computed ahead. The daemon gets figures of ours, in a
+    mount namespace of its own."""
+    if os.geteuid() != 0:
+        return
+    recipe = make_recipe(folder, layers=1, hidden=512, vocabulary=32000)
+    figures, mountpoint = os.path.join(folder, "meminfo"), os.path.join(folder, "merged")
+    os.mkdir(mountpoint)
+    say_memory(figures, 900_000)
+    daemon = subprocess.Popen(["unshare", "--mount", "setpriv", "--pdeathsig", "KILL", "sh", "-c",
+                               'mount --bind "$0" /proc/meminfo && exec "$@"', figures,
+                               MOUNT, "-f", "--cache", "none", recipe, mountpoint],
+                              stderr=subprocess.PIPE, text=True)
+    root = f"/proc/{daemon.pid}/root"
+    try:
+        line = daemon.stderr.readline()
+        if "is mounted on" not in line:
+            print("  left out:", line)
+            return
+        few = run_of_reads(root, mountpoint, 1 << 20)
+        assert few <= 2 << 20, few
+        say_memory(figures, 1_000_000)
+        time.sleep(1.1)
+        many = run_of_reads(root, mountpoint, 8 << 20)
+        assert many >= 8 << 20, many
+    finally:
+        daemon.terminate()
+        daemon.wait(timeout=20)
 
 
 main(globals())
