@@ -1,7 +1,8 @@
 /*
- * Philox4x32-10: random numbers from a key and a counter, so that the number of
+ * Philox4x32-7: random numbers from a key and a counter, so that the number of
  * an element does not depend on any other. (Salmon et al., Parallel random
- * numbers: as easy as 1, 2, 3, 2011.)
+ * numbers: as easy as 1, 2, 3, 2011; with seven rounds, the fewest that pass
+ * all tests there.)
  */
 #ifndef MERGE_KERNELS_PHILOX_H
 #define MERGE_KERNELS_PHILOX_H
@@ -12,26 +13,21 @@
 #include "merge/kernels/isa.h"
 
 #define philox_fill ISA_NAME(philox_fill)
-#define philox_fill_half ISA_NAME(philox_fill_half)
 #define philox_block ISA_NAME(philox_block)
+
+#define PHILOX_GROUP 128 /* bytes; ranges of whole groups are the fastest */
 
 /* One block of the generator, as the paper has it. */
 void philox_block(uint32_t out[4], const uint32_t counter[4],
 		  const uint32_t key[2]);
 
 /*
- * 32 random bits for each of the elements [first, first + n) of a stream. The
- * counter is (number of the block, nonce); an element's block and the word of
- * it are fixed, but not in order, so that blocks are computed side by side.
+ * Bytes [first, first + n) of a stream; a nonce has four, numbered by level.
+ * The counter is (number of the block, below 2^62, with the level above it;
+ * nonce). A group are eight blocks, their first words, then their second ones,
+ * and so on, so that blocks are computed side by side.
  */
-void philox_fill(uint32_t *out, uint64_t key, uint64_t nonce, uint64_t first,
-		 size_t n);
-
-/*
- * 16 random bits for each: half (e % 128 / 64) of what philox_fill() gives
- * element e / 128 * 64 + e % 64; for half the work.
- */
-void philox_fill_half(uint16_t *out, uint64_t key, uint64_t nonce,
-		      uint64_t first, size_t n);
+void philox_fill(uint8_t *out, uint64_t key, uint64_t nonce, unsigned level,
+		 uint64_t first, size_t n);
 
 #endif

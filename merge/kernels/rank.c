@@ -241,8 +241,8 @@ static void decide_all(const struct ranking *ranking, const struct part *part,
 		size_t left = ranking->n - at;
 		size_t n = left < CHUNK ? left : CHUNK;
 
-		philox_fill(draws, ranking->key, ranking->nonce,
-			    ranking->first + at, n);
+		philox_fill((uint8_t *)draws, ranking->key, ranking->nonce, 0,
+			    4 * (ranking->first + at), 4 * n);
 		for (size_t i = 0; i < n; i++) {
 			uint32_t key = select_key(ranking->row[at + i]);
 			if (!is_part(part, key))
@@ -266,9 +266,10 @@ static void decide_open(const struct ranking *ranking, const struct part *part,
 		uint64_t open;
 
 		if (at % CHUNK == 0)
-			philox_fill(draws, ranking->key, ranking->nonce,
-				    ranking->first + at,
-				    left < CHUNK ? left : CHUNK);
+			philox_fill((uint8_t *)draws, ranking->key,
+				    ranking->nonce, 0,
+				    4 * (ranking->first + at),
+				    4 * (left < CHUNK ? left : CHUNK));
 		uint64_t sure;
 		sort_draws(ranking, draws + at % CHUNK, &sure, &open);
 		if (n < GROUP)

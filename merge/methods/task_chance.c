@@ -13,7 +13,8 @@
 #include "merge/methods/task.h"
 #include "util/error.h"
 
-#define CHUNK 512
+#define CHUNK 512 /* elements whose draws are compared at once */
+#define GROUP 32
 
 /* Facts and parts, of one input: sums of magnitudes. */
 struct chance_facts {
@@ -69,77 +70,134 @@ struct method_sizes chance_sizes(unsigned pass, const struct method_args *args)
 	return (struct method_sizes){.part = size, .sum = size};
 }
 
-/* Keeps by the upper halves of draws; true if any is as the chance's. */
-static bool drop(float *restrict delta, const uint16_t *restrict upper,
-		 uint16_t chance, size_t n)
+/* Draws as they are compared with a chance, digit by digit. */
+struct draws {
+	uint8_t kept[CHUNK]; /* is it below? */
+	uint8_t open[CHUNK]; /* is it the same so far? */
+};
+
+/* True if any is still open. */
+static inline bool compare(struct draws *restrict draws,
+			   const uint8_t *restrict digits, uint8_t chance,
+			   bool first)
 {
-	uint16_t equal = 0;
+	uint8_t any = 0;
 
-	for (size_t i = 0; i < n; i++)
-		equal |= upper[i] == chance;
-	if (equal)
-		return true;
-	for (size_t i = 0; i < n; i++)
-		delta[i] *= upper[i] < chance ? 1.0f : 0.0f;
-	return false;
-}
+	for (size_t i = 0; i < CHUNK; i++) {
+		uint8_t kept = first ? 0 : draws->kept[i];
+		uint8_t open = first ? 1 : draws->open[i];
 
-static void drop_exactly(float *delta, const uint16_t *upper,
-			 const uint16_t *lower, uint32_t chance, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint32_t draw = (uint32_t)upper[i] << 16 | lower[i];
-
-		delta[i] *= draw < chance ? 1.0f : 0.0f;
+		draws->kept[i] = kept | (open & (digits[i] < chance));
+		draws->open[i] = open & (digits[i] == chance);
+		any |= draws->open[i];
 	}
+	return any;
 }
 
 /*
- * Drops elements by one chance, as a draw of 32 bits. The upper half decides,
- * but once in 2^16; so the lower ones, from a stream of their own, are seldom
- * asked for.
+ * Which draws, of 32 bits, are below the chance. They are compared byte by
+ * byte, each byte from a level of its own of the stream; so most of the lower
+ * ones are never drawn.
  */
-static void drop_alike(float *delta, uint64_t first, size_t n, double density,
+static void draw_alike(struct draws *draws, uint64_t first, double density,
 		       const struct method_stream *stream)
 {
 	uint32_t chance = (uint32_t)(density * 0x1p32);
-	uint16_t upper[CHUNK], lower[CHUNK];
+	unsigned level = 0;
+	bool any;
 
-	for (size_t at = 0; at < n; at += CHUNK) {
-		size_t now = n - at < CHUNK ? n - at : CHUNK;
+	do {
+		uint8_t digits[CHUNK], digit = (uint8_t)(chance >> 24);
 
-		philox_fill_half(upper, stream->key, stream->nonce, first + at,
-				 now);
-		if (!drop(delta + at, upper, (uint16_t)(chance >> 16), now))
+		philox_fill(digits, stream->key, stream->nonce, level, first,
+			    CHUNK);
+		any = level == 0 ? compare(draws, digits, digit, true)
+				 : compare(draws, digits, digit, false);
+		level++;
+		chance <<= 8;
+	} while (any && chance);
+}
+
+/*
+ * Groups of elements and their draws. Element 8 i + j has the draw 4 j + i, as
+ * a register of words j, shifted, then has what eight neighbours ask for.
+ */
+static void drop_groups(float *restrict delta, const uint8_t *restrict kept,
+			float factor, size_t n)
+{
+	for (size_t at = 0; at < n; at += GROUP)
+		for (size_t i = 0; i < 4; i++)
+			for (size_t j = 0; j < 8; j++) {
+				uint32_t flags;
+
+				memcpy(&flags, kept + at + 4 * j,
+				       sizeof(flags));
+				flags = flags >> 8 * i & 1;
+				delta[at + 8 * i + j] *=
+					(float)(int)flags * factor;
+			}
+}
+
+/* n elements, the first of which is that with number `skip` of a group. */
+static void drop_part(float *delta, size_t skip, size_t n, const uint8_t *kept,
+		      float factor)
+{
+	float group[GROUP] = {};
+
+	memcpy(group + skip, delta, n * sizeof(*delta));
+	drop_groups(group, kept, factor, GROUP);
+	memcpy(delta, group + skip, n * sizeof(*delta));
+}
+
+/* Elements by one chance. */
+static void drop_alike(float *delta, uint64_t first, size_t n, float factor,
+		       double density, const struct method_stream *stream)
+{
+	struct draws draws;
+	size_t now;
+
+	for (size_t at = 0; at < n; at += now) {
+		size_t place = (first + at) % CHUNK, skip = place % GROUP;
+		size_t left = n - at < CHUNK - place ? n - at : CHUNK - place;
+
+		if (at == 0 || place == 0)
+			draw_alike(&draws, first + at - place, density, stream);
+		now = left / GROUP * GROUP;
+		if (skip == 0 && now > 0) {
+			drop_groups(delta + at, draws.kept + place, factor,
+				    now);
 			continue;
-		philox_fill_half(lower, stream->key, ~stream->nonce, first + at,
-				 now);
-		drop_exactly(delta + at, upper, lower, chance, now);
+		}
+		now = left < GROUP - skip ? left : GROUP - skip;
+		drop_part(delta + at, skip, now, draws.kept + place - skip,
+			  factor);
 	}
 }
 
-static inline void drop_unset(float *delta, uint32_t bits, size_t n)
+static inline void drop_unset(float *delta, uint32_t bits, float factor,
+			      size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		delta[i] *= (float)(int)(bits >> i & 1);
+		delta[i] *= (float)(int)(bits >> i & 1) * factor;
 }
 
-static void drop_unmarked(float *delta, const uint64_t *keep, size_t n)
+static void drop_unmarked(float *delta, const uint64_t *keep, float factor,
+			  size_t n)
 {
 	for (size_t at = 0; at < n; at += 32) {
 		uint32_t bits = (uint32_t)(keep[at / 64] >> at % 64);
 		size_t left = n - at;
 
 		if (left >= 32)
-			drop_unset(delta + at, bits, 32);
+			drop_unset(delta + at, bits, factor, 32);
 		else
-			drop_unset(delta + at, bits, left);
+			drop_unset(delta + at, bits, factor, left);
 	}
 }
 
 /* Rows by rank; elements [first, first + n) are whole rows. */
-static void drop_ranked(float *delta, uint64_t first, size_t n, unsigned input,
-			const struct method_args *args)
+static void drop_ranked(float *delta, uint64_t first, size_t n, float factor,
+			unsigned input, const struct method_args *args)
 {
 	const struct method_stream *stream = &args->streams[input];
 	double density = arg_of(args, TASK_DENSITY, input);
@@ -150,18 +208,19 @@ static void drop_ranked(float *delta, uint64_t first, size_t n, unsigned input,
 	for (size_t at = 0; at < n; at += args->row) {
 		rank_keep(keep, delta + at, args->row, &chances, stream->key,
 			  stream->nonce, first + at);
-		drop_unmarked(delta + at, keep, args->row);
+		drop_unmarked(delta + at, keep, factor, args->row);
 	}
 }
 
-/* Multiplies dropped elements with zero. */
-static void drop_some(float *delta, uint64_t first, size_t n, unsigned input,
-		      const struct method_args *args)
+/* Multiplies dropped elements with zero, the others with factor. */
+static void drop_some(float *delta, uint64_t first, size_t n, float factor,
+		      unsigned input, const struct method_args *args)
 {
 	if (task_of(args)->ranked)
-		drop_ranked(delta, first, n, input, args);
+		drop_ranked(delta, first, n, factor, input, args);
 	else
-		drop_alike(delta, first, n, arg_of(args, TASK_DENSITY, input),
+		drop_alike(delta, first, n, factor,
+			   arg_of(args, TASK_DENSITY, input),
 			   &args->streams[input]);
 }
 
@@ -176,7 +235,7 @@ void chance_scan(const struct method_scan *scan, const struct method_args *args)
 
 		task_delta(delta, scan->in[args->base], scan->n);
 		parts[i].before += select_sum(delta, scan->n);
-		drop_some(delta, scan->first, scan->n, i, args);
+		drop_some(delta, scan->first, scan->n, 1, i, args);
 		parts[i].after += select_sum(delta, scan->n);
 	}
 }
@@ -227,9 +286,7 @@ void chance_prune(float *delta, uint64_t first, size_t n, unsigned input,
 		row_multiply(delta, 0, n);
 		return;
 	}
-	drop_some(delta, first, n, input, args);
-	if (own)
-		row_multiply(delta,
-			     task_factor(own[input].before, own[input].after),
-			     n);
+	drop_some(delta, first, n,
+		  own ? task_factor(own[input].before, own[input].after) : 1,
+		  input, args);
 }

@@ -152,8 +152,8 @@ static void check_independent(const unsigned char *a, const unsigned char *b,
 
 static void test_independence(unsigned char *kept, unsigned char *other)
 {
-	static const size_t lags[] = {1,  2,  3,  4,   5,    8,	 15,
-				      16, 17, 64, 256, 1024, ROW};
+	static const size_t lags[] = {1,  2,  3,  4,   5,   8,	 15,   16,
+				      17, 32, 64, 128, 256, 512, 1024, ROW};
 	/* Keys and nonces that differ in one bit, or change places. */
 	static const struct method_stream streams[] = {
 		{6, 9}, {5, 8}, {9, 5}, {5, (uint64_t)1 << 63 | 9}};
