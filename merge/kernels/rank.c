@@ -1,12 +1,19 @@
 /*
- * Most elements need no rank: a draw below the least chance keeps, one above
- * the most drops, whatever the rank. For the others a histogram of the upper
- * bits bounds the rank, which is nearly always enough. The rest is counted out,
- * or, where a bin holds much of the row, looked up in a histogram of the next
- * bits of that bin's elements.
+ * A histogram of the keys says at which rank each bin begins. Counted up
+ * through the row, this gives every element a rank: the right one where all of
+ * a bin have one key, else one that is off by less than the bin is wide. Draws
+ * that are clear of the limit of that rank by more than this are decided, side
+ * by side. The few others are looked at one by one: by the limits of their own
+ * bin, then by counting; or, where a bin holds so many of the row that counting
+ * would take long, by a histogram of that bin.
+ *
+ * Every bin is two: its least key by itself, and the others. Differences of
+ * numbers of few bits have few values, and many of them are equal; these then
+ * have bins for themselves.
  */
 #include "merge/kernels/rank.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -14,15 +21,19 @@
 #include "merge/kernels/select.h"
 
 #define GROUP 64
-#define CHUNK 1024
-#define MOST_BINS 4096
-#define STEP 16 /* bins; most of them are empty */
+#define CHUNK 512
+#define BINS 1024
 
-/* Shorter rows are counted out without a histogram. */
-#define SHORT 256
+/* Elements outside of the part that is looked at have this one. */
+#define OUTSIDE (2 * BINS)
+
+/* Shorter rows are counted out: one bin. */
+#define SHORT 64
+/* Longer ones have bins of half the width. */
+#define LONG 4096
 
 /* A bin that would leave more elements undecided than this is looked into. */
-#define MANY 4
+#define MANY 32
 
 struct ranking {
 	uint64_t *keep;
@@ -30,13 +41,100 @@ struct ranking {
 	size_t n;
 	double least;	       /* as a draw: times 2^32 */
 	double draws_per_rank; /* the chance of a rank more, as a draw */
-	uint32_t sure, never;  /* draws below and from there on need no rank */
 	uint64_t key, nonce, first;
 };
 
-static void set_kept(const struct ranking *ranking, size_t i, bool kept)
+/*
+ * The elements whose keys are `from` to less than from + size, and how they are
+ * spread over bins: by their keys' distance from `from`, shifted. That, below
+ * `low`, is bin 0; low is bin 1; what would be behind the last bin is in it.
+ */
+struct part {
+	uint32_t from, size;
+	unsigned shift;
+	int32_t low, high;
+	uint32_t below; /* elements of the row below them */
+	bool whole;	/* all elements of the row */
+};
+
+/* Twice the bin, and 1 for all but the least key of it. */
+static inline uint32_t find_slot(const struct part *part, float x, bool whole)
 {
-	ranking->keep[i / 64] |= (uint64_t)kept << i % 64;
+	uint32_t key = select_key(x) - part->from;
+	int32_t place = (int32_t)(key >> part->shift);
+
+	place = place < part->low ? 0 : place;
+	place = place < part->high ? place : part->high;
+	int32_t bin = place - (part->low - 1);
+	uint32_t slot = 2 * (uint32_t)(bin < 0 ? 0 : bin) +
+			((uint32_t)place << part->shift != key);
+
+	return whole || key < part->size ? slot : OUTSIDE;
+}
+
+static void find_slots(uint16_t *restrict slots, const struct part *part,
+		       const float *restrict x, size_t n)
+{
+	const struct part own = *part;
+
+	if (own.whole)
+		for (size_t i = 0; i < n; i++)
+			slots[i] = (uint16_t)find_slot(&own, x[i], true);
+	else
+		for (size_t i = 0; i < n; i++)
+			slots[i] = (uint16_t)find_slot(&own, x[i], false);
+}
+
+static uint32_t count_slots(const struct part *part)
+{
+	return 2 * (uint32_t)(part->high - part->low + 2);
+}
+
+/* Elements by slot, then the ranks at which these begin. */
+struct bins {
+	uint32_t begins[2 * BINS + 1];
+	uint32_t next[2 * BINS + 1];
+	uint64_t deep[2 * BINS / 64]; /* to be looked into */
+	uint32_t widest;	      /* of those with several keys */
+};
+
+static void count(const struct ranking *ranking, const struct part *part,
+		  uint32_t *counts)
+{
+	uint16_t slots[CHUNK];
+
+	for (size_t at = 0; at < ranking->n; at += CHUNK) {
+		size_t left = ranking->n - at;
+		size_t n = left < CHUNK ? left : CHUNK;
+
+		find_slots(slots, part, ranking->row + at, n);
+		for (size_t i = 0; i < n; i++)
+			counts[slots[i]]++;
+	}
+}
+
+static void fill_bins(const struct ranking *ranking, const struct part *part,
+		      struct bins *bins)
+{
+	uint32_t n_slots = count_slots(part), begin = part->below, widest = 0;
+
+	memset(bins->next, 0, sizeof(bins->next));
+	memset(bins->deep, 0, sizeof(bins->deep));
+	count(ranking, part, bins->next);
+	for (uint32_t slot = 0; slot < n_slots; slot += 2) {
+		uint32_t equal = bins->next[slot];
+		uint32_t others = bins->next[slot + 1];
+
+		bins->begins[slot] = begin;
+		bins->next[slot] = begin;
+		begin += equal;
+		bins->begins[slot + 1] = begin;
+		bins->next[slot + 1] = begin;
+		begin += others;
+		widest = others > widest ? others : widest;
+	}
+	bins->begins[n_slots] = begin;
+	bins->widest = widest;
 }
 
 /* Draws below this keep an element of this rank. */
@@ -48,10 +146,21 @@ static inline uint64_t limit_of(const struct ranking *ranking, uint64_t rank)
 	return whole + ((double)whole < limit);
 }
 
-static inline bool keeps(const struct ranking *ranking, uint32_t draw,
-			 uint64_t rank)
+/* Draws of 16 bits, of the upper (level 0) or of the lower half. */
+static void fill_draws(uint16_t *draws, const struct ranking *ranking,
+		       unsigned level, size_t at, size_t n)
 {
-	return draw < limit_of(ranking, rank);
+	philox_fill((uint8_t *)draws, ranking->key, ranking->nonce, level,
+		    2 * (ranking->first + at), 2 * n);
+}
+
+static bool keeps(const struct ranking *ranking, size_t i, uint32_t upper,
+		  uint64_t rank)
+{
+	uint16_t lower;
+
+	fill_draws(&lower, ranking, 1, i, 1);
+	return (upper << 16 | lower) < limit_of(ranking, rank);
 }
 
 /* The rank of element i by counting those below it. */
@@ -68,277 +177,169 @@ static uint64_t count_below(const struct ranking *ranking, size_t i)
 	return below;
 }
 
-/* Bit masks of a group: draws that keep, and draws that need a rank. */
-static void sort_draws(const struct ranking *ranking, const uint32_t *draws,
-		       uint64_t *ret_sure, uint64_t *ret_open)
-{
-	uint8_t sure[GROUP], open[GROUP];
-
-	for (int i = 0; i < GROUP; i++) {
-		sure[i] = draws[i] < ranking->sure;
-		open[i] = draws[i] < ranking->never;
-	}
-	*ret_sure = *ret_open = 0;
-	for (int i = 0; i < GROUP / 8; i++) {
-		*ret_sure |= select_pack8(sure + 8 * i) << 8 * i;
-		*ret_open |= select_pack8(open + 8 * i) << 8 * i;
-	}
-	*ret_open &= ~*ret_sure;
-}
-
-/* The bits of a key from the top down, level by level. */
-static const struct level {
-	unsigned shift, bits;
-} levels[] = {{19, 12}, {7, 12}, {0, 7}};
-
-/* The elements of one bin of the level above; at the first level, all. */
-struct part {
-	const struct level *level;
-	uint32_t prefix; /* upper bits of their keys */
-	uint64_t below;	 /* elements of the row below them */
-};
-
-static inline bool is_part(const struct part *part, uint32_t key)
-{
-	return key >> part->level->shift >> part->level->bits == part->prefix;
-}
-
-static inline uint32_t find_bin(const struct part *part, uint32_t key)
-{
-	return key >> part->level->shift & ((1u << part->level->bits) - 1);
-}
-
-/* Counts of a row's keys in the bins of the first level: nearly all work. */
-static void count_all(const struct ranking *ranking, uint32_t *counts)
-{
-	const unsigned shift = levels[0].shift;
-
-	uint32_t bins[CHUNK];
-
-	for (size_t at = 0; at < ranking->n; at += CHUNK) {
-		size_t left = ranking->n - at;
-		size_t n = left < CHUNK ? left : CHUNK;
-
-		for (size_t i = 0; i < n; i++)
-			bins[i] = select_key(ranking->row[at + i]) >> shift;
-		for (size_t i = 0; i < n; i++)
-			counts[bins[i]]++;
-	}
-}
-
-static void count_part(const struct ranking *ranking, const struct part *part,
-		       uint32_t *counts)
-{
-	for (size_t i = 0; i < ranking->n; i++) {
-		uint32_t key = select_key(ranking->row[i]);
-		if (is_part(part, key))
-			counts[find_bin(part, key)]++;
-	}
-}
-
-/* From counts of STEP bins to the ranks at which they begin. */
-static uint32_t add_up(uint32_t *bins, uint32_t begin)
-{
-	uint32_t any = 0;
-
-	for (int i = 0; i < STEP; i++)
-		any |= bins[i];
-	if (!any) {
-		for (int i = 0; i < STEP; i++)
-			bins[i] = begin;
-		return begin;
-	}
-	for (int i = 0; i < STEP; i++) {
-		uint32_t size = bins[i];
-		bins[i] = begin;
-		begin += size;
-	}
-	return begin;
-}
-
-/* Ranks at which the bins begin; behind the last, that at which it ends. */
-static void count_bins(const struct ranking *ranking, const struct part *part,
-		       uint32_t *begins)
-{
-	uint32_t n_bins = 1u << part->level->bits;
-	uint32_t begin = (uint32_t)part->below;
-
-	memset(begins, 0, n_bins * sizeof(*begins));
-	if (part->level == levels)
-		count_all(ranking, begins);
-	else
-		count_part(ranking, part, begins);
-	for (uint32_t bin = 0; bin < n_bins; bin += STEP)
-		begin = add_up(begins + bin, begin);
-	begins[n_bins] = begin;
-}
-
 /* Would so many elements of one bin leave too many undecided? */
 static bool too_many(const struct ranking *ranking, double size)
 {
 	return size * size * ranking->draws_per_rank * 0x1p-32 > MANY;
 }
 
-/* Draws below `sure` keep every element of a bin, from `never` on none. */
-struct bounds {
-	uint64_t sure, never;
+/* An element among others of its bin: does it stay, as far as is known yet? */
+static bool decide_among(const struct ranking *ranking, struct bins *bins,
+			 size_t i, uint32_t slot, uint32_t upper)
+{
+	uint32_t begin = bins->begins[slot], end = bins->begins[slot + 1];
+	uint64_t draw = (uint64_t)upper << 16;
+
+	if (draw + 0xffff < limit_of(ranking, begin))
+		return true;
+	if (draw >= limit_of(ranking, end - 1))
+		return false;
+	if (!too_many(ranking, end - begin))
+		return keeps(ranking, i, upper, count_below(ranking, i));
+	bins->deep[slot / 64] |= UINT64_C(1) << slot % 64;
+	return false;
+}
+
+/* A part of a row: slots, ranks by them, and draws. */
+struct chunk {
+	uint16_t slots[CHUNK], draws[CHUNK];
+	uint32_t ranks[CHUNK];
+	uint8_t kept[CHUNK], open[CHUNK];
 };
 
-struct bins {
-	uint32_t begins[MOST_BINS + 1];
-	uint64_t marked[MOST_BINS / 64]; /* to be looked into */
-	struct bounds bounds[MOST_BINS]; /* of bins with elements */
-};
-
-static void find_bounds(const struct ranking *ranking, struct bins *bins,
-			uint32_t n_bins)
+/*
+ * In f32, so that a limit may be off by one: only what is further from it is
+ * decided.
+ */
+static void compare(const struct ranking *ranking, const struct bins *bins,
+		    struct chunk *chunk, size_t n)
 {
-	const uint32_t *begins = bins->begins;
+	const float least = (float)(ranking->least * 0x1p-16);
+	const float step = (float)(ranking->draws_per_rank * 0x1p-16);
+	const int32_t among = (int32_t)((float)bins->widest * step) + 2;
 
-	for (uint32_t bin = 0; bin < n_bins; bin++) {
-		if (bin % STEP == 0 && begins[bin] == begins[bin + STEP])
-			bin += STEP - 1;
-		else if (begins[bin] < begins[bin + 1])
-			bins->bounds[bin] = (struct bounds){
-				.sure = limit_of(ranking, begins[bin]),
-				.never = limit_of(ranking, begins[bin + 1] - 1),
-			};
+	for (size_t i = 0; i < n; i++) {
+		int32_t rank = (int32_t)chunk->ranks[i];
+		int32_t limit = (int32_t)(least + (float)rank * step);
+		int32_t beyond = chunk->draws[i] - limit;
+		int32_t slack = chunk->slots[i] & 1 ? among : 1;
+		bool within = chunk->slots[i] != OUTSIDE;
+
+		chunk->kept[i] = within & (beyond < -slack);
+		chunk->open[i] =
+			within & (beyond >= -slack) & (beyond <= slack);
 	}
 }
 
-/* Decides element i where its bin's bounds do not, or marks the bin. */
-static void decide_within(const struct ranking *ranking, struct bins *bins,
-			  uint32_t bin, size_t i, uint32_t draw)
+static void decide_group(const struct ranking *ranking, struct bins *bins,
+			 const struct chunk *chunk, size_t at, size_t begin)
 {
-	uint32_t size = bins->begins[bin + 1] - bins->begins[bin];
+	uint64_t kept = select_pack64(chunk->kept + begin);
+	uint64_t open = select_pack64(chunk->open + begin);
 
-	if (too_many(ranking, size))
-		bins->marked[bin / 64] |= UINT64_C(1) << bin % 64;
-	else
-		set_kept(ranking, i,
-			 keeps(ranking, draw, count_below(ranking, i)));
-}
-
-static inline void decide(const struct ranking *ranking,
-			  const struct part *part, struct bins *bins, size_t i,
-			  uint32_t draw)
-{
-	uint32_t bin = find_bin(part, select_key(ranking->row[i]));
-	const struct bounds *bounds = &bins->bounds[bin];
-
-	set_kept(ranking, i, draw < bounds->sure);
-	if (draw - bounds->sure < bounds->never - bounds->sure)
-		decide_within(ranking, bins, bin, i, draw);
-}
-
-/* Where bins are single keys, their elements have the ranks in order. */
-static void decide_all(const struct ranking *ranking, const struct part *part,
-		       uint32_t *begins)
-{
-	uint32_t draws[CHUNK];
-
-	for (size_t at = 0; at < ranking->n; at += CHUNK) {
-		size_t left = ranking->n - at;
-		size_t n = left < CHUNK ? left : CHUNK;
-
-		philox_fill((uint8_t *)draws, ranking->key, ranking->nonce, 0,
-			    4 * (ranking->first + at), 4 * n);
-		for (size_t i = 0; i < n; i++) {
-			uint32_t key = select_key(ranking->row[at + i]);
-			if (!is_part(part, key))
-				continue;
-			uint32_t rank = begins[find_bin(part, key)]++;
-			set_kept(ranking, at + i,
-				 keeps(ranking, draws[i], rank));
-		}
+	for (; open; open &= open - 1) {
+		unsigned bit = (unsigned)__builtin_ctzll(open);
+		size_t i = begin + bit;
+		bool keep =
+			chunk->slots[i] & 1
+				? decide_among(ranking, bins, at + i,
+					       chunk->slots[i], chunk->draws[i])
+				: keeps(ranking, at + i, chunk->draws[i],
+					chunk->ranks[i]);
+		kept |= (uint64_t)keep << bit;
 	}
+	ranking->keep[(at + begin) / GROUP] |= kept;
 }
 
-/* Decides the elements that draws leave open, by a bin or by counting. */
-static void decide_open(const struct ranking *ranking, const struct part *part,
-			struct bins *bins, bool first_time)
+static void decide_chunk(const struct ranking *ranking, const struct part *part,
+			 struct bins *bins, size_t at, size_t n)
 {
-	uint32_t draws[CHUNK];
+	struct chunk chunk;
 
-	for (size_t at = 0; at < ranking->n; at += GROUP) {
-		size_t left = ranking->n - at;
-		size_t n = left < GROUP ? left : GROUP;
-		uint64_t open;
-
-		if (at % CHUNK == 0)
-			philox_fill((uint8_t *)draws, ranking->key,
-				    ranking->nonce, 0,
-				    4 * (ranking->first + at),
-				    4 * (left < CHUNK ? left : CHUNK));
-		uint64_t sure;
-		sort_draws(ranking, draws + at % CHUNK, &sure, &open);
-		if (n < GROUP)
-			open &= (UINT64_C(1) << n) - 1;
-		if (first_time)
-			ranking->keep[at / GROUP] = sure;
-		for (; open; open &= open - 1) {
-			unsigned bit = (unsigned)__builtin_ctzll(open);
-			size_t i = at + bit;
-			if (!bins)
-				set_kept(ranking, i,
-					 keeps(ranking, draws[at % CHUNK + bit],
-					       count_below(ranking, i)));
-			else if (is_part(part, select_key(ranking->row[i])))
-				decide(ranking, part, bins, i,
-				       draws[at % CHUNK + bit]);
-		}
-	}
+	fill_draws(chunk.draws, ranking, 0, at, n);
+	find_slots(chunk.slots, part, ranking->row + at, n);
+	for (size_t i = 0; i < n; i++)
+		chunk.ranks[i] = bins->next[chunk.slots[i]]++;
+	compare(ranking, bins, &chunk, n);
+	for (size_t i = n; i % GROUP; i++)
+		chunk.kept[i] = chunk.open[i] = 0;
+	for (size_t begin = 0; begin < n; begin += GROUP)
+		decide_group(ranking, bins, &chunk, at, begin);
 }
 
 static void rank_part(const struct ranking *ranking, const struct part *part);
 
-/* Looks into a bin. */
+/* Looks at those of a bin that have not its least key. */
 static void rank_inner(const struct ranking *ranking, const struct part *part,
-		       const struct bins *bins, uint32_t bin)
+		       const struct bins *bins, uint32_t slot)
 {
+	uint32_t bin = slot / 2, last = count_slots(part) / 2 - 1;
+	uint32_t begin = bin == 0 ? 0 : (uint32_t)part->low + bin - 1;
+	uint32_t end = begin == 0 ? (uint32_t)part->low : begin + 1;
 	struct part inner = {
-		.level = part->level + 1,
-		.prefix = part->prefix << part->level->bits | bin,
-		.below = bins->begins[bin],
+		.from = part->from + (begin << part->shift) + 1,
+		.low = 1,
+		.high = BINS - 1,
+		.below = bins->begins[slot],
 	};
 
+	inner.size = (bin == last ? part->size : end << part->shift) -
+		     (begin << part->shift) - 1;
+	while (inner.size >> inner.shift >= BINS)
+		inner.shift++;
 	rank_part(ranking, &inner);
 }
 
 static void rank_part(const struct ranking *ranking, const struct part *part)
 {
-	uint32_t n_bins = 1u << part->level->bits;
 	struct bins bins;
 
-	count_bins(ranking, part, bins.begins);
-	if (part->level->shift == 0) {
-		decide_all(ranking, part, bins.begins);
-		return;
+	fill_bins(ranking, part, &bins);
+	for (size_t at = 0; at < ranking->n; at += CHUNK) {
+		size_t left = ranking->n - at;
+
+		decide_chunk(ranking, part, &bins, at,
+			     left < CHUNK ? left : CHUNK);
 	}
-	find_bounds(ranking, &bins, n_bins);
-	memset(bins.marked, 0, sizeof(bins.marked));
-	decide_open(ranking, part, &bins, part->level == levels);
-	for (uint32_t word = 0; word < n_bins / 64; word++)
-		for (uint64_t left = bins.marked[word]; left; left &= left - 1)
+	for (uint32_t word = 0; word < 2 * BINS / 64; word++)
+		for (uint64_t left = bins.deep[word]; left; left &= left - 1)
 			rank_inner(ranking, part, &bins,
 				   word * 64 + (uint32_t)__builtin_ctzll(left));
 }
 
-/* A chance as a draw: draws are below it as often. */
-static uint32_t draw_of(double chance)
+/*
+ * The whole row. Most magnitudes are within a few octaves, and the largest of
+ * some is among the upper ones; so bins are spent on what is near below it.
+ */
+static struct part whole_row(const float *row, size_t n)
 {
-	double draw = chance * 0x1p32;
+	struct part part = {.size = UINT32_C(1) << 31,
+			    .shift = 31,
+			    .low = 1,
+			    .high = 0,
+			    .whole = true};
+	uint32_t most = 0;
+	if (n < SHORT)
+		return part;
 
-	return draw <= 0	     ? 0
-	       : draw >= 0xffffffffu ? 0xffffffffu
-				     : (uint32_t)draw;
+	for (size_t i = 0; i < SHORT; i++) {
+		uint32_t key = select_key(row[n / SHORT * i]);
+		most = key > most ? key : most;
+	}
+	part.shift = n < LONG ? 17 : 16;
+	int32_t n_bins = n < LONG ? BINS / 2 : BINS;
+	part.high = (int32_t)((most + 0x800000) >> part.shift);
+	part.low = part.high - (n_bins - 2);
+	if (part.low < 1)
+		part.low = 1;
+	return part;
 }
 
 void rank_keep(uint64_t *keep, const float *row, size_t n,
 	       const struct rank_chances *chances, uint64_t key, uint64_t nonce,
 	       uint64_t first)
 {
-	struct part all = {.level = levels};
+	struct part part = whole_row(row, n);
 	double least = chances->least, most = chances->most;
 	if (n == 1)
 		least = most = (least + most) / 2;
@@ -349,15 +350,11 @@ void rank_keep(uint64_t *keep, const float *row, size_t n,
 		.least = least * 0x1p32,
 		.draws_per_rank =
 			n > 1 ? (most - least) * 0x1p32 / (double)(n - 1) : 0,
-		.sure = draw_of(least),
-		.never = draw_of(most) + 1,
 		.key = key,
 		.nonce = nonce,
 		.first = first,
 	};
 
-	if (n < SHORT)
-		decide_open(&ranking, NULL, NULL, true);
-	else
-		rank_part(&ranking, &all);
+	memset(keep, 0, (n + GROUP - 1) / GROUP * sizeof(*keep));
+	rank_part(&ranking, &part);
 }

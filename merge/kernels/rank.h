@@ -19,7 +19,8 @@ struct rank_chances {
 
 /*
  * Sets the bits of keep (n bits, whole words) of the elements that stay. The
- * draws are those of philox_fill(key, nonce, first, n). Of equal magnitudes
+ * draw of element e has 32 bits: bytes 2 e and 2 e + 1 of the stream's level 0,
+ * the lower one first, and below them those of level 1. Of equal magnitudes
  * that with the lower index has the lower rank. A row of one element has the
  * mean chance.
  */

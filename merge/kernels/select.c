@@ -60,9 +60,7 @@ static inline uint64_t find_equal(const float *x, size_t n, unsigned shift,
 	}
 	for (size_t i = 0; i < 64; i++)
 		flags[i] = select_key(x[i]) >> shift == wanted;
-	for (size_t i = 0; i < 8; i++)
-		bits |= select_pack8(flags + 8 * i) << 8 * i;
-	return bits;
+	return select_pack64(flags);
 }
 
 void select_count_lows(uint64_t *counts, uint32_t top, const float *x, size_t n)

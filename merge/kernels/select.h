@@ -59,6 +59,15 @@ static inline uint64_t select_pack8(const uint8_t flags[8])
 	return bytes * UINT64_C(0x0102040810204080) >> 56;
 }
 
+static inline uint64_t select_pack64(const uint8_t flags[64])
+{
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < 8; i++)
+		bits |= select_pack8(flags + 8 * i) << 8 * i;
+	return bits;
+}
+
 /* What becomes known, pass by pass, of the element with a rank. */
 struct select {
 	uint64_t rank;

@@ -28,6 +28,7 @@ struct trial {
 	/* The magnitudes of a row: each of so many equally often, ascending in
 	 * strides, another order in each row. */
 	size_t n_values;
+	float least; /* the smallest magnitude; the others are 1 apart */
 };
 
 /* Short rows are slow: a group of numbers is drawn for each. */
@@ -72,7 +73,7 @@ static void blend(const struct trial *trial, const struct method *method,
 
 	memset(rows[0], 0, n * sizeof(float));
 	for (size_t i = 0; i < n; i++)
-		rows[1][i] = 1 + (float)value_at(trial, first + i);
+		rows[1][i] = trial->least + (float)value_at(trial, first + i);
 	method->blend(out, (float *[]){rows[0], rows[1]}, first, n, args, NULL);
 	for (size_t i = 0; i < n; i++)
 		kept[i] = out[i] != 0;
@@ -133,7 +134,8 @@ static void test_kept_share(unsigned char *kept)
 					  .density = d,
 					  .stream = {i, 7},
 					  .row = ROW,
-					  .n_values = 1},
+					  .n_values = 1,
+					  .least = 1},
 			  kept);
 		check_sum(count(kept), n * d, n * d * (1 - d));
 	}
@@ -161,7 +163,8 @@ static void test_independence(unsigned char *kept, unsigned char *other)
 			      .density = 0.5,
 			      .stream = {5, 9},
 			      .row = ROW,
-			      .n_values = 1};
+			      .n_values = 1,
+			      .least = 1};
 
 	find_kept(&trial, kept);
 	for (size_t i = 0; i < sizeof(lags) / sizeof(*lags); i++)
@@ -231,15 +234,16 @@ static void check_ranked(const struct trial *trial, unsigned char *kept)
 	check_sum(slope.sum, slope.expected, slope.variance);
 }
 
-/* Rows that are counted out, looked up in a histogram, with many equal
- * elements, of one element. */
+/* Rows with a bin for each magnitude or for a few of them, that are counted
+ * out, with many equal elements, with nearly all in one bin, of one element. */
 static void test_ranks(unsigned char *kept)
 {
 	static const struct trial trials[] = {
-		{"della", 0.5, 0.2, {1, 2}, ROW, ROW},
-		{"della_linear", 0.3, 0.25, {3, 4}, 10, 10},
-		{"della", 0.8, 0.15, {5, 6}, LONGEST, 3},
-		{"della_linear", 0.4, 0.15, {7, 8}, 1, 1},
+		{"della", 0.5, 0.2, {1, 2}, ROW, ROW, 1},
+		{"della_linear", 0.3, 0.25, {3, 4}, 10, 10, 1},
+		{"della", 0.8, 0.15, {5, 6}, LONGEST, 3, 1},
+		{"della", 0.6, 0.3, {9, 10}, LONGEST, LONGEST, 1e6},
+		{"della_linear", 0.4, 0.15, {7, 8}, 1, 1, 1},
 	};
 
 	for (size_t i = 0; i < sizeof(trials) / sizeof(*trials); i++)
