@@ -9,6 +9,7 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
+#include "cache/pack.h"
 #include "util/range.h"
 
 #define MAX_WIDTH 4
@@ -20,8 +21,15 @@
  */
 #define LEVEL (-1000)
 
-/* A sample of bytes tells whether a plane is worth the attempt. */
+/* A sample of bytes tells what a plane is worth. */
 #define SAMPLE 4096
+
+/* Packed planes may take so much: with the other byte of a bf16 as it is, a
+ * block is then at most 0.735 of itself. */
+#define PACKED_MOST(size) ((size) / 32 * 15)
+
+/* In the table of planes: this one is packed. */
+#define PACKED ((uint32_t)1 << 31)
 
 struct codec {
 	ZSTD_CCtx *encoder;
@@ -30,7 +38,8 @@ struct codec {
 	unsigned char *coded;  /* (CODEC_INPUT,) owned */
 };
 
-/* What precedes the planes: how long each is; full length: kept as it is. */
+/* What precedes the planes: how long each is, with PACKED; full length: kept as
+ * it is. */
 struct plane_table {
 	uint32_t sizes[MAX_WIDTH];
 };
@@ -131,11 +140,15 @@ static unsigned n_planes(unsigned width, size_t size)
 	return (width == 2 || width == 4) && size % width == 0 ? width : 1;
 }
 
-/*
- * Is there less than a few per cent to be won? By the chance that two bytes of
- * the plane are equal, 1/256 where all are equally frequent.
- */
-static bool looks_random(const unsigned char *plane, size_t size)
+enum look {
+	LOOK_RANDOM, /* less than a few per cent can be won */
+	LOOK_SPREAD, /* over several values */
+	LOOK_UNEVEN, /* there is one that prevails: entropy coding wins much */
+};
+
+/* By the chance that two bytes of the plane are equal, 1/256 where all are
+ * equally frequent. */
+static enum look look_at(const unsigned char *plane, size_t size)
 {
 	size_t step = size / SAMPLE + 1, n = 0;
 	uint64_t counts[256] = {0}, pairs = 0;
@@ -144,19 +157,35 @@ static bool looks_random(const unsigned char *plane, size_t size)
 		counts[plane[i]]++;
 	for (unsigned i = 0; i < 256; i++)
 		pairs += counts[i] * (counts[i] - (counts[i] > 0));
-	return pairs * 256 * 4 < (uint64_t)n * n * 5;
+	if (pairs * 256 * 4 < (uint64_t)n * n * 5)
+		return LOOK_RANDOM;
+	return pairs * 3 < (uint64_t)n * n ? LOOK_SPREAD : LOOK_UNEVEN;
 }
 
-/* Writes a plane to out, smaller if that wins. Returns its size there. */
+/* Writes a plane to out, smaller if that wins. Returns its size there, or 0
+ * where there is no room; *ret is that of the table. */
 static size_t put_plane(struct codec *codec, const unsigned char *plane,
-			size_t size, unsigned char *out, size_t room)
+			size_t size, unsigned char *out, size_t room,
+			uint32_t *ret)
 {
-	if (!looks_random(plane, size)) {
+	enum look look = look_at(plane, size);
+
+	if (look == LOOK_SPREAD) {
+		size_t n = pack(plane, size, out,
+				min_u64(room, PACKED_MOST(size)));
+		*ret = (uint32_t)n | PACKED;
+		if (n > 0)
+			return n;
+	}
+	*ret = (uint32_t)size;
+	if (look != LOOK_RANDOM) {
 		size_t least = size - size / 16;
 		size_t n = ZSTD_compress2(codec->encoder, out,
 					  min_u64(room, least), plane, size);
-		if (!ZSTD_isError(n) && n < least)
+		if (!ZSTD_isError(n) && n < least) {
+			*ret = (uint32_t)n;
 			return n;
+		}
 	}
 	if (size > room)
 		return 0;
@@ -182,10 +211,10 @@ size_t codec_encode(struct codec *codec, const void *data, size_t size,
 	for (unsigned i = 0; i < n; i++) {
 		size_t done =
 			put_plane(codec, planes + i * plane_size, plane_size,
-				  codec->coded + at, most > at ? most - at : 0);
+				  codec->coded + at, most > at ? most - at : 0,
+				  &table.sizes[i]);
 		if (done == 0)
 			return 0;
-		table.sizes[i] = (uint32_t)done;
 		at += done;
 	}
 	memcpy(codec->coded, &table, sizeof(table));
@@ -196,8 +225,11 @@ size_t codec_encode(struct codec *codec, const void *data, size_t size,
 /* Where the plane's bytes are: in the input, or decoded into `room`. */
 static const unsigned char *get_plane(struct codec *codec,
 				      const unsigned char *in, size_t in_size,
-				      unsigned char *room, size_t size)
+				      bool packed, unsigned char *room,
+				      size_t size)
 {
+	if (packed)
+		return unpack(in, in_size, room, size) == 0 ? room : NULL;
 	if (in_size == size)
 		return in;
 	return ZSTD_decompressDCtx(codec->decoder, room, size, in, in_size) ==
@@ -219,14 +251,16 @@ int codec_decode(struct codec *codec, const void *in, size_t in_size,
 		return -EBADMSG;
 	memcpy(&table, in, sizeof(table));
 	for (unsigned i = 0; i < n; i++) {
-		if (!range_within(at, table.sizes[i], in_size))
+		uint32_t coded = table.sizes[i] & ~PACKED;
+		if (!range_within(at, coded, in_size))
 			return -EBADMSG;
-		planes[i] = get_plane(
-			codec, (const unsigned char *)in + at, table.sizes[i],
-			codec->planes + i * plane_size, plane_size);
+		planes[i] =
+			get_plane(codec, (const unsigned char *)in + at, coded,
+				  table.sizes[i] & PACKED,
+				  codec->planes + i * plane_size, plane_size);
 		if (!planes[i])
 			return -EBADMSG;
-		at += table.sizes[i];
+		at += coded;
 	}
 	if (at != in_size)
 		return -EBADMSG;

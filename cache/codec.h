@@ -1,7 +1,8 @@
 /*
  * Makes blocks of numbers smaller, without loss: the bytes of all elements are
  * sorted into planes (all lowest bytes, ..., all highest bytes), and every
- * plane is entropy-coded where that wins, else kept as it is.
+ * plane is packed (pack.h) or entropy-coded where that wins, else kept as it
+ * is.
  *
  * Before that each element is rotated left by one bit: so the exponent of a
  * bf16 or f32, nearly all that can be foretold of a weight, fills the highest

@@ -4,8 +4,9 @@
  * and the payload, so that whatever passes frame_open() is what was sealed.
  *
  * In the machine's byte order: a cache does not travel between kinds of
- * machines, and a foreign header fails its check. Any change here or in the
- * codec needs another version of the cache's directory (directory.h).
+ * machines, and a foreign header fails its check. What an older program cannot
+ * decode it takes for damaged, and makes again; what it would decode to other
+ * bytes needs another version of the cache's directory (directory.h).
  */
 #ifndef CACHE_FRAME_H
 #define CACHE_FRAME_H
