@@ -114,7 +114,6 @@ static void settle(struct block_cache *cache, struct entry *entry, int r,
 			cache->counters.computed++;
 			cache->counters.bytes_computed += entry->block.size;
 		}
-		entry->used = waiters != NULL;
 		for (struct block_waiter *w = waiters; w; w = w->next)
 			entry->n_pins++;
 		if (!from_disk)
@@ -367,8 +366,6 @@ static int fill_here(struct block_cache *cache, struct entry *entry,
 {
 	fill(cache, entry, false);
 	pthread_mutex_lock(&cache->lock);
-	if (sync->r == 0)
-		entry->used = false;
 	task_ended(cache);
 	pthread_mutex_unlock(&cache->lock);
 	if (sync->r == 0)
@@ -376,8 +373,6 @@ static int fill_here(struct block_cache *cache, struct entry *entry,
 	return sync->r;
 }
 
-/* What only fills have had is in no reader's page cache: it stays among the
- * blocks that are still to be used. */
 int block_try(struct block_cache *cache, const struct block_request *request,
 	      const struct block **ret)
 {
@@ -392,7 +387,6 @@ int block_try(struct block_cache *cache, const struct block_request *request,
 	bool known = entry, ready = entry && entry->state == ENTRY_READY;
 	if (ready) {
 		memory_pin(&cache->memory, entry);
-		entry->used = false;
 		cache->counters.hits++;
 	} else if (!entry) {
 		cache->counters.misses++;
@@ -430,6 +424,17 @@ void block_put(struct block_cache *cache, const struct block *block)
 	struct entry *entry = (struct entry *)block;
 
 	pthread_mutex_lock(&cache->lock);
+	memory_unpin(&cache->memory, entry);
+	pthread_mutex_unlock(&cache->lock);
+}
+
+void block_had(struct block_cache *cache, const struct block *block,
+	       size_t size)
+{
+	struct entry *entry = (struct entry *)block;
+
+	pthread_mutex_lock(&cache->lock);
+	entry->had += size;
 	memory_unpin(&cache->memory, entry);
 	pthread_mutex_unlock(&cache->lock);
 }

@@ -76,7 +76,7 @@ struct block_waiter {
 
 struct block_options {
 	/* Budget in bytes for blocks; pinned ones may exceed it. Blocks that
-	 * readers have had take 64 MiB of it at most. */
+	 * readers have had (block_had()) take 8 MiB of it at most. */
 	size_t memory;
 	struct pool *pool;	 /* borrowed, outlives the cache's last fill */
 	struct disk_cache *disk; /* borrowed; NULL: memory only */
@@ -127,6 +127,11 @@ void block_store(struct block_cache *cache, const struct block_request *request,
 		 const struct block *block);
 
 void block_put(struct block_cache *cache, const struct block *block);
+
+/* The same for a reader that has had so many bytes of it. Once they are as many
+ * as it has, they are in the page cache, and it is among the first to go. */
+void block_had(struct block_cache *cache, const struct block *block,
+	       size_t size);
 
 /*
  * Small results beside the blocks, named by their content as well: what was

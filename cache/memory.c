@@ -6,13 +6,14 @@
 
 /*
  * Blocks that readers have had may take this much: they are in the page cache
- * now, and going on with warm memory is cheaper than filling the whole budget.
+ * now, and so few stay in the processor's caches, where the next ones are made
+ * in their place.
  */
-#define USED_MOST ((size_t)64 << 20)
+#define HAD_MOST ((size_t)8 << 20)
 
 static struct lru *lru_of(struct memory *memory, const struct entry *entry)
 {
-	return entry->used ? &memory->used : &memory->ahead;
+	return entry->had < entry->block.size ? &memory->ahead : &memory->had;
 }
 
 void memory_return(struct memory *memory, void *data, size_t size)
@@ -37,9 +38,9 @@ void memory_remove(struct memory *memory, struct entry *entry)
 
 /* Drops the oldest of a list while there is too much. */
 static void drop(struct memory *memory, struct lru *lru, size_t most,
-		 size_t used_most)
+		 size_t had_most)
 {
-	while (lru->oldest && (memory->size > most || lru->size > used_most)) {
+	while (lru->oldest && (memory->size > most || lru->size > had_most)) {
 		struct lru_item *item = lru->oldest;
 		lru_remove(lru, item);
 		memory_remove(memory, CONTAINER_OF(item, struct entry, lru));
@@ -51,7 +52,7 @@ static void evict(struct memory *memory, size_t need)
 {
 	size_t most = memory->budget > need ? memory->budget - need : 0;
 
-	drop(memory, &memory->used, most, USED_MOST);
+	drop(memory, &memory->had, most, HAD_MOST);
 	drop(memory, &memory->ahead, most, SIZE_MAX);
 }
 
@@ -69,7 +70,6 @@ void memory_pin(struct memory *memory, struct entry *entry)
 {
 	if (entry->n_pins++ == 0)
 		lru_remove(lru_of(memory, entry), &entry->lru);
-	entry->used = true;
 }
 
 void memory_unpin(struct memory *memory, struct entry *entry)

@@ -41,19 +41,19 @@ struct entry {
 	unsigned n_pins;     /* of a ready entry; 0: in the LRU list */
 	unsigned n_tasks;    /* fill tasks submitted and not yet run */
 	bool loading;	     /* the disk tier has not answered yet */
-	bool used;	     /* has been pinned by a reader */
+	size_t had;	     /* bytes, by readers */
 	bool storing;	     /* on its way to disk */
 	struct lru_item lru; /* while it is ready and not pinned */
 	struct block_waiter *waiters;
 	struct block_request request;
 };
 
-struct memory {			/* zeroed but for the budget is empty */
-	size_t budget;		/* bytes; what is pinned may exceed it */
-	size_t size;		/* bytes of all buffers */
-	struct entry *entries;	/* hash table by key */
-	struct lru ahead, used; /* unpinned: fetched ahead, and had */
-	struct arena arena;	/* of blocks of BLOCK_SIZE */
+struct memory {		       /* zeroed but for the budget is empty */
+	size_t budget;	       /* bytes; what is pinned may exceed it */
+	size_t size;	       /* bytes of all buffers */
+	struct entry *entries; /* hash table by key */
+	struct lru ahead, had; /* unpinned: still to be read, and had */
+	struct arena arena;    /* of blocks of BLOCK_SIZE */
 };
 
 /* Frees all entries, which must have no tasks, and all buffers. */

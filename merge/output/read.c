@@ -230,9 +230,10 @@ void image_read_done(struct image_read *read)
 		return;
 
 	for (size_t i = 0; i < state->n_pieces; i++) {
-		if (state->pieces[i].block)
-			block_put(engine_cache(read->engine),
-				  state->pieces[i].block);
+		const struct piece *piece = &state->pieces[i];
+		if (piece->block)
+			block_had(engine_cache(read->engine), piece->block,
+				  piece->iov->iov_len);
 	}
 	free(state->copies);
 	free(state);

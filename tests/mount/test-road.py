@@ -206,7 +206,9 @@ def test_warm_what_is_in_memory(folder):
         computed = status(mountpoint)["bytes"]["computed"]
         assert run(CTL, "cache", "clear", "--cache", cache).returncode == 0
         warm(mountpoint)
-        assert status(mountpoint)["bytes"]["computed"] == computed
+        # What was read as a whole stays in memory no longer.
+        again = status(mountpoint)["bytes"]["computed"] - computed
+        assert 0 < again < computed - 6_000_000, (again, computed)
     listed = json.loads(run(CTL, "cache", "ls", "--json", "--cache", cache).stdout)
     assert listed["bytes_raw"] > 20_000_000, listed
 

@@ -185,6 +185,32 @@ static void test_budget(void)
 	close_world(&world);
 }
 
+/* Blocks that were read as a whole make way; others stay while they may. */
+static void test_had(void)
+{
+	struct world world;
+	struct cache_counters counters;
+	const struct block *block = NULL;
+	open_world(&world, 2, 64 << 20, NULL);
+
+	for (uint64_t i = 0; i < 20; i++)
+		get(&world, i, BLOCK_SIZE, NULL);
+	block_cache_counters(world.cache, &counters);
+	CHECK(counters.memory == 20 * BLOCK_SIZE);
+	for (uint64_t i = 0; i < 40; i++) {
+		get(&world, i % 20, BLOCK_SIZE, &block);
+		block_had(world.cache, block, BLOCK_SIZE / 2);
+		block_cache_counters(world.cache, &counters);
+		CHECK(i >= 20 || counters.memory == 20 * BLOCK_SIZE);
+	}
+	CHECK(atomic_load(&world.source.n_fills) == 20);
+	block_cache_counters(world.cache, &counters);
+	CHECK(counters.memory == 8 * BLOCK_SIZE);
+	get(&world, 19, BLOCK_SIZE, NULL);
+	CHECK(atomic_load(&world.source.n_fills) == 20);
+	close_world(&world);
+}
+
 /* What a reader waits for overtakes what is only fetched ahead. */
 static void test_overtaking(void)
 {
@@ -436,6 +462,7 @@ int main(void)
 	test_single_fill(0);
 	test_single_fill(-EIO);
 	test_budget();
+	test_had();
 	test_overtaking();
 	test_ending();
 	test_disk();
