@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -35,12 +36,20 @@ struct filler {
 };
 
 /*
- * Windows of one thread take WINDOWS_SIZE in all where that leaves each at
- * least a tile of the widest dtype; so they stay in a core's own cache.
+ * What a thread looks at in a file at once, as letting go of it has its price,
+ * and what of the file may be mapped for that.
  */
-#define WINDOWS_SIZE ((size_t)1 << 20)
-#define WINDOW_MOST ((size_t)256 << 10)
-#define WINDOW_LEAST ((size_t)TILE * 8)
+#define LOOK_SIZE ((size_t)1 << 20)
+#define LOOK_COST ((size_t)4 << 20)
+
+/*
+ * What a thread reads at once of a file, or takes of a stage: rooms take
+ * ROOMS_SIZE in all where that leaves each at least a tile of the widest dtype;
+ * so they stay in a core's own cache.
+ */
+#define ROOMS_SIZE ((size_t)1 << 20)
+#define ROOM_MOST ((size_t)128 << 10)
+#define ROOM_LEAST ((size_t)TILE * 8)
 
 struct engine {
 	struct engine_options options;
@@ -50,13 +59,15 @@ struct engine {
 	size_t n_tallies;
 	size_t room; /* floats per thread: a tile for results, and scratch */
 	unsigned n_windows; /* per thread */
-	size_t window_size;
+	size_t room_size;
+	bool looks;	      /* at its inputs, rather than read them */
 	unsigned n_rows;      /* row windows per thread */
 	size_t row_room;      /* floats of each */
 	unsigned n_levels;    /* desks that one thread may need at once */
 	uint64_t stage_block; /* elements, at most */
 	pthread_key_t desks;  /* struct desks of each thread */
 	atomic_uint_fast64_t n_scans;
+	atomic_uint_fast64_t n_read; /* bytes of inputs */
 };
 
 /*
@@ -93,14 +104,14 @@ static size_t desk_size(const struct engine *engine)
 {
 	return desk_head(engine) + float_room(engine->room) +
 	       engine->n_rows * float_room(engine->row_room) +
-	       engine->n_windows * engine->window_size;
+	       engine->n_windows * engine->room_size;
 }
 
-static size_t window_size(unsigned n_windows)
+static size_t room_size(unsigned n_windows)
 {
-	size_t size = WINDOW_MOST;
+	size_t size = ROOM_MOST;
 
-	while (size > WINDOW_LEAST && size * n_windows > WINDOWS_SIZE)
+	while (size > ROOM_LEAST && size * n_windows > ROOMS_SIZE)
 		size /= 2;
 	return size;
 }
@@ -124,8 +135,8 @@ static struct desk *desk_new(const struct engine *engine)
 		room += float_room(engine->row_room);
 	}
 	for (unsigned i = 0; i < engine->n_windows; i++) {
-		desk->windows[i] = (struct window){.data = room};
-		room += engine->window_size;
+		desk->windows[i] = (struct window){.room = room};
+		room += engine->room_size;
 	}
 	return desk;
 }
@@ -182,7 +193,11 @@ static int thread_eval(void *arg, struct eval *ret)
 		.scratch = desk->tile + TILE,
 		.windows = desk->windows,
 		.rows = desk->rows,
-		.window_size = engine->window_size,
+		.n_windows = engine->n_windows,
+		.n_rows = engine->n_rows,
+		.look_size = engine->looks ? LOOK_SIZE : 0,
+		.room_size = engine->room_size,
+		.n_read = &engine->n_read,
 		.fetch = fetch_staged,
 		.arg = engine,
 	};
@@ -197,27 +212,38 @@ static void count_scan(void *arg)
 }
 
 /* Elements of a node as dtype, tile by tile. */
+static int fill_tiles(const struct eval *fresh, const struct node *node,
+		      const struct dtype *dtype, uint64_t first, uint64_t n,
+		      unsigned char *data)
+{
+	float *tile = fresh->scratch - TILE;
+	size_t width = dtype->bits / 8;
+
+	for (uint64_t done = 0; done < n; done += TILE) {
+		struct eval eval = *fresh;
+		size_t now = min_u64(TILE, n - done);
+		eval.wanted = n - done;
+		int r = node->type->eval(node, &eval, first + done, now, tile);
+		if (r < 0)
+			return r;
+		eval.isa->store[dtype->code](data + done * width, tile, now);
+	}
+	return 0;
+}
+
 static int fill_elements(struct engine *engine, const struct node *node,
 			 const struct dtype *dtype, uint64_t first, uint64_t n,
 			 unsigned char *data)
 {
-	const struct isa *isa = engine->options.isa;
-	size_t width = dtype->bits / 8;
 	struct eval fresh;
+
 	int r = thread_eval(engine, &fresh);
 	if (r < 0)
 		return r;
-
-	float *tile = fresh.scratch - TILE;
-	for (uint64_t done = 0; done < n; done += TILE) {
-		struct eval eval = fresh;
-		size_t now = min_u64(TILE, n - done);
-		r = node->type->eval(node, &eval, first + done, now, tile);
-		if (r < 0)
-			return r;
-		isa->store[dtype->code](data + done * width, tile, now);
-	}
-	return 0;
+	do {
+		r = fill_tiles(&fresh, node, dtype, first, n, data);
+	} while (r == 0 && eval_torn(&fresh));
+	return r;
 }
 
 /* The same, with all that comes before and after. */
@@ -391,6 +417,11 @@ uint64_t engine_scans(const struct engine *engine)
 	return atomic_load(&engine->n_scans);
 }
 
+uint64_t engine_bytes_read(const struct engine *engine)
+{
+	return atomic_load(&engine->n_read);
+}
+
 const struct engine_tally *engine_tallies(const struct engine *engine,
 					  size_t *ret_n)
 {
@@ -418,6 +449,12 @@ static uint64_t stage_block(unsigned depth)
 	return n;
 }
 
+/* Of all windows of a thread. */
+static size_t looks_size(const struct engine *engine)
+{
+	return (size_t)engine->n_levels * engine->n_windows * LOOK_COST;
+}
+
 static void lay_out_desk(struct engine *engine, const struct shelf *shelf)
 {
 	const struct node_room *room = &shelf->room;
@@ -425,18 +462,20 @@ static void lay_out_desk(struct engine *engine, const struct shelf *shelf)
 	engine->room = TILE + room->scratch;
 	engine->n_windows = room->n_leaves;
 	engine->n_levels = 1 + shelf->depth;
-	engine->window_size = window_size(room->n_leaves * engine->n_levels);
+	engine->room_size = room_size(room->n_leaves * engine->n_levels);
+	engine->looks = looks_size(engine) <= engine->options.most_looks;
 	engine->n_rows = room->n_rows;
 	engine->row_room = room->row_room;
 	engine->stage_block = stage_block(shelf->depth);
 }
 
-size_t engine_thread_size(const struct shelf *shelf)
+size_t engine_thread_size(const struct shelf *shelf, size_t most_looks)
 {
-	struct engine engine = {};
+	struct engine engine = {.options.most_looks = most_looks};
 
 	lay_out_desk(&engine, shelf);
 	return engine.n_levels * desk_size(&engine) +
+	       (engine.looks ? looks_size(&engine) : 0) +
 	       shelf->depth *
 		       min_u64(BLOCK_SIZE, engine.stage_block * sizeof(double));
 }

@@ -32,10 +32,15 @@ struct engine_options {
 	struct pool *pool;
 	struct block_cache *cache;
 	const struct isa *isa; /* NULL: the best */
+	size_t most_looks;     /* see engine_thread_size() */
 };
 
-/* Bytes that every thread of the pool needs beside the blocks. */
-size_t engine_thread_size(const struct shelf *shelf);
+/*
+ * Bytes that every thread of the pool needs beside the blocks. Inputs are
+ * looked at in the page cache if all of one thread's windows on them can take
+ * most_looks bytes or less; else they are read.
+ */
+size_t engine_thread_size(const struct shelf *shelf, size_t most_looks);
 
 int engine_new(const struct engine_options *options, struct engine **ret);
 void engine_free(struct engine *engine);
@@ -71,5 +76,8 @@ const struct engine_tally *engine_tallies(const struct engine *engine,
 
 /* Whole-tensor scans made since the start (facts found on disk count none). */
 uint64_t engine_scans(const struct engine *engine);
+
+/* Bytes of stored tensors that were read or looked at, repeats included. */
+uint64_t engine_bytes_read(const struct engine *engine);
 
 #endif

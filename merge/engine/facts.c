@@ -79,6 +79,21 @@ struct wave {
 	atomic_int failed;
 };
 
+static int scan_units(const struct node *node, const struct eval *fresh,
+		      struct method_scan *scan, uint64_t end)
+{
+	for (uint64_t at = scan->piece; at < end; at += node->unit) {
+		struct eval eval = *fresh;
+		eval.wanted = end - at;
+		scan->first = at;
+		scan->n = min_u64(node->unit, end - at);
+		int r = node->type->scan(node, &eval, scan);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int scan_piece(struct wave *wave, uint64_t piece, void *part)
 {
 	const struct node *node = wave->node;
@@ -95,16 +110,11 @@ static int scan_piece(struct wave *wave, uint64_t piece, void *part)
 		.sum = wave->sum,
 	};
 	uint64_t end = min_u64(scan.piece + wave->size, node->count);
-	memset(part, 0, wave->part_size);
-	for (uint64_t at = scan.piece; at < end; at += node->unit) {
-		struct eval eval = fresh;
-		scan.first = at;
-		scan.n = min_u64(node->unit, end - at);
-		r = node->type->scan(node, &eval, &scan);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	do {
+		memset(part, 0, wave->part_size);
+		r = scan_units(node, &fresh, &scan, end);
+	} while (r == 0 && eval_torn(&fresh));
+	return r;
 }
 
 static void wave_body(void *arg, size_t i)

@@ -47,55 +47,102 @@ static const struct stored_node *as_stored(const struct node *node)
 	return CONTAINER_OF(node, const struct stored_node, node);
 }
 
-/* Reads from `first` on as much of the leaf as a window holds. */
-static int fill_window(const struct node *leaf, const struct dtype *dtype,
-		       node_fetch_fn *fetch, const struct eval *eval,
-		       uint64_t first, struct window *window)
+static void empty_window(struct window *window)
 {
-	uint64_t room = eval->window_size / (dtype->bits / 8);
-	uint64_t n = min_u64(room, leaf->count - first);
-
+	if (window->file)
+		file_let_go(window->file, window->offset, window->size);
+	window->file = NULL;
 	window->leaf = NULL;
-	int r = fetch(leaf, eval, first, n, window->data);
-	if (r < 0)
-		return r;
-	window->leaf = leaf;
+}
+
+static int fill_window(const struct node *leaf, node_bring_fn *bring,
+		       const struct eval *eval, uint64_t first,
+		       struct window *window)
+{
+	empty_window(window);
 	window->first = first;
-	window->n = n;
-	return 0;
+	window->n = min_u64(eval->wanted, leaf->count - first);
+	int r = bring(leaf, eval, window);
+	if (r == 0)
+		window->leaf = leaf;
+	return r;
 }
 
 int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
-		   node_fetch_fn *fetch, struct eval *eval, uint64_t first,
+		   node_bring_fn *bring, struct eval *eval, uint64_t first,
 		   size_t n, float *out)
 {
 	struct window *window = eval->windows++;
 
 	if (window->leaf != leaf || first < window->first ||
 	    first + n > window->first + window->n) {
-		int r = fill_window(leaf, dtype, fetch, eval, first, window);
+		int r = fill_window(leaf, bring, eval, first, window);
 		if (r < 0)
 			return r;
 	}
 	uint64_t at = (first - window->first) * (dtype->bits / 8);
-	eval->isa->load[dtype->code](out, window->data + at, n);
+	eval->isa->load[dtype->code](out, window->bytes + at, n);
 	return 0;
 }
 
-static int stored_fetch(const struct node *node, const struct eval *eval UNUSED,
-			uint64_t first, uint64_t n, void *data)
+bool eval_torn(const struct eval *fresh)
+{
+	bool torn = false;
+
+	for (unsigned i = 0; i < fresh->n_windows; i++) {
+		struct window *window = &fresh->windows[i];
+		if (!window->file || !file_torn(window->file))
+			continue;
+		empty_window(window);
+		torn = true;
+	}
+	for (unsigned i = 0; torn && i < fresh->n_rows; i++)
+		fresh->rows[i].node = NULL;
+	return torn;
+}
+
+/* Looks at the tensor's elements in its file, if it may. */
+static bool look(const struct tensor *tensor, const struct eval *eval,
+		 struct window *window)
+{
+	uint64_t width = tensor->dtype->bits / 8;
+	uint64_t n = min_u64(window->n, eval->look_size / width);
+	uint64_t offset = tensor->offset + window->first * width;
+	if (n == 0)
+		return false;
+
+	window->bytes = file_look(tensor->file, offset, n * width);
+	if (!window->bytes)
+		return false;
+	window->n = n;
+	window->file = tensor->file;
+	window->offset = offset;
+	window->size = n * width;
+	return true;
+}
+
+static int stored_bring(const struct node *node, const struct eval *eval,
+			struct window *window)
 {
 	const struct tensor *tensor = as_stored(node)->tensor;
 	uint64_t width = tensor->dtype->bits / 8;
+	int r = 0;
 
-	return file_fetch(tensor->file, tensor->offset + first * width,
-			  n * width, data);
+	if (!look(tensor, eval, window)) {
+		window->n = min_u64(window->n, eval->room_size / width);
+		window->bytes = window->room;
+		r = file_fetch(tensor->file,
+			       tensor->offset + window->first * width,
+			       window->n * width, window->room);
+	}
+	atomic_fetch_add(eval->n_read, window->n * width);
+	return r;
 }
 
 static int stored_eval(const struct node *node, struct eval *eval,
 		       uint64_t first, size_t n, float *out)
 {
-	return node_eval_leaf(node, node->dtype, stored_fetch, eval, first, n,
+	return node_eval_leaf(node, node->dtype, stored_bring, eval, first, n,
 			      out);
 }
 

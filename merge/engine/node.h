@@ -16,6 +16,7 @@
 #ifndef MERGE_ENGINE_NODE_H
 #define MERGE_ENGINE_NODE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,15 +31,21 @@
 struct cJSON;
 struct describing;
 struct error;
+struct file;
 struct node;
 struct row_map;
 struct tensor;
 
-/* Bytes of a leaf that a thread has read. */
+/* Bytes of a leaf that a thread has read, or looks at. */
 struct window {
 	const struct node *leaf; /* NULL: empty */
 	uint64_t first, n;	 /* elements */
-	unsigned char *data;	 /* (eval.window_size,) */
+	const unsigned char *bytes;
+	unsigned char *room; /* (eval.room_size,) */
+	/* What it looks at: [offset, offset + size) of file; NULL: nothing. */
+	const struct file *file;
+	uint64_t offset;
+	size_t size;
 };
 
 /* The unit of a node by rows that a thread has computed. */
@@ -58,7 +65,12 @@ struct eval {
 	float *scratch;		 /* room for the tiles of nodes further down */
 	struct window *windows;	 /* of the leaves yet to come */
 	struct row_window *rows; /* of the nodes by rows yet to come */
-	size_t window_size;	 /* bytes, at least a tile of any dtype */
+	unsigned n_windows, n_rows; /* of all */
+	size_t look_size; /* bytes of a file to look at; 0: it is read */
+	size_t room_size; /* bytes of a window's room, at least a tile of any
+			     dtype */
+	uint64_t wanted; /* elements that will be asked for from the first on */
+	atomic_uint_fast64_t *n_read; /* bytes of inputs looked at or read */
 
 	/* Brings elements [first, first + n) of a stage's tensor, as kept. */
 	int (*fetch)(void *arg, const struct node *staged, uint64_t first,
@@ -173,6 +185,13 @@ int node_check_terms(const struct node *node, struct error *err);
 /* Method and arguments of a merge, or NULL. */
 const struct method *node_method(const struct node *node,
 				 const struct method_args **ret_args);
+
+/*
+ * Was a file torn that this thread, which begins with `fresh`, has looked at?
+ * Then what it has made since must be made once more: the file is read from
+ * now on.
+ */
+bool eval_torn(const struct eval *fresh);
 
 /* Asks every leaf below; -ESTALE when a source has changed. */
 int node_check(const struct node *node);

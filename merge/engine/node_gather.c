@@ -27,9 +27,7 @@ static const struct gather_node *as_gather(const struct node *node)
 
 /*
  * Elements of one input. All inputs share the windows of the thread, as most
- * rows in a stretch are of one; the window of a leaf reads no further than the
- * run goes, since what comes behind it is not wanted. Other nodes may ask their
- * leaves for more than they are asked for.
+ * rows in a stretch are of one; what comes behind the run is not wanted.
  */
 static int eval_input(const struct gather_node *gather, unsigned i,
 		      const struct eval *fresh, uint64_t first, size_t n,
@@ -37,12 +35,8 @@ static int eval_input(const struct gather_node *gather, unsigned i,
 {
 	const struct node *input = gather->inputs[i];
 	struct eval eval = *fresh;
-	const struct dtype *kept = input->dtype;
 
-	node_staged_values(input, &kept);
-	uint64_t wanted = (n_wanted > n ? n_wanted : n) * (kept->bits / 8);
-	if (input->n_inputs == 0 && wanted < eval.window_size)
-		eval.window_size = wanted;
+	eval.wanted = n_wanted;
 	return input->type->eval(input, &eval, first, n, out);
 }
 

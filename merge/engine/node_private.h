@@ -5,19 +5,20 @@
 #include "merge/engine/node.h"
 
 /* Part of every digest: a change of any number that a node gives changes it. */
-#define ENGINE_VERSION "mkfs-mount engine 5"
+#define ENGINE_VERSION "mkfs-mount engine 6"
 
 struct hasher;
 
 void node_hash_shape(struct hasher *hasher, const struct shape *shape);
 
-/* Elements [first, first + n) of a leaf as it is kept. */
-typedef int node_fetch_fn(const struct node *leaf, const struct eval *eval,
-			  uint64_t first, uint64_t n, void *data);
+/* Brings elements of a leaf as it is kept, from window->first on, window->n at
+ * most, into the window's room or sight. */
+typedef int node_bring_fn(const struct node *leaf, const struct eval *eval,
+			  struct window *window);
 
 /* eval of a leaf that is kept as dtype, through the leaf's window. */
 int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
-		   node_fetch_fn *fetch, struct eval *eval, uint64_t first,
+		   node_bring_fn *bring, struct eval *eval, uint64_t first,
 		   size_t n, float *out);
 
 /* Elements [first, first + n) of a node, tile by tile; n may be more than a

@@ -9,6 +9,7 @@ int node_eval_range(const struct node *node, const struct eval *fresh,
 {
 	for (size_t done = 0; done < n; done += TILE) {
 		struct eval eval = *fresh;
+		eval.wanted = max_u64(fresh->wanted, n) - done;
 		int r = node->type->eval(node, &eval, first + done,
 					 min_u64(TILE, n - done), out + done);
 		if (r < 0)

@@ -6,6 +6,7 @@
 
 #include "merge/engine/describe.h"
 #include "merge/engine/node_private.h"
+#include "util/range.h"
 
 struct staged_node {
 	struct node node;
@@ -19,16 +20,21 @@ static const struct staged_node *as_staged(const struct node *node)
 	return CONTAINER_OF(node, const struct staged_node, node);
 }
 
-static int staged_fetch(const struct node *node, const struct eval *eval,
-			uint64_t first, uint64_t n, void *data)
+static int staged_bring(const struct node *node, const struct eval *eval,
+			struct window *window)
 {
-	return eval->fetch(eval->arg, node, first, n, data);
+	uint64_t width = as_staged(node)->kept->bits / 8;
+
+	window->n = min_u64(window->n, eval->room_size / width);
+	window->bytes = window->room;
+	return eval->fetch(eval->arg, node, window->first, window->n,
+			   window->room);
 }
 
 static int staged_eval(const struct node *node, struct eval *eval,
 		       uint64_t first, size_t n, float *out)
 {
-	return node_eval_leaf(node, as_staged(node)->kept, staged_fetch, eval,
+	return node_eval_leaf(node, as_staged(node)->kept, staged_bring, eval,
 			      first, n, out);
 }
 

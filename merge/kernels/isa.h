@@ -18,7 +18,9 @@
 #define ISA_PASTE(name, isa) ISA_PASTE2(name, isa)
 #define ISA_NAME(name) ISA_PASTE(name, ISA)
 
-#define TILE 4096 /* elements: the unit of evaluation, aligned to itself */
+/* Elements: the unit of evaluation, aligned to itself. As floats, those of
+ * several inputs stay in a core's first cache. */
+#define TILE 512
 
 struct method;
 struct product;
@@ -35,12 +37,10 @@ struct isa {
 	void (*load[DTYPE_COUNT])(float *out, const void *in, size_t n);
 	void (*store[DTYPE_COUNT])(void *out, const float *in, size_t n);
 
-	/* What load gives for what store makes of the values; NULL where those
-	 * are kept as they are. */
-	void (*round[DTYPE_COUNT])(float *values, size_t n);
-
 	/* See product.h. */
-	void (*add_product)(float *values, const struct product *product);
+	void (*product)(float *out, const struct product *product);
+	void (*add_scaled)(float *restrict out, const float *restrict x,
+			   float scale, size_t n);
 
 	const struct method *const
 		*methods; /* NULL-ended, order of methods.def */

@@ -36,11 +36,25 @@ static unsigned usable_cpus(void)
 	return n > 0 ? (unsigned)n : 1;
 }
 
+/* What all threads look at of their inputs may take this part of --memory. */
+#define LOOKS_SHARE 4
+
+static size_t most_looks(const struct merge *merge)
+{
+	const struct merge_options *options = &merge->options;
+
+	return options->memory / LOOKS_SHARE / options->threads;
+}
+
+static uint64_t thread_size(const struct merge *merge)
+{
+	return engine_thread_size(merge->shelf, most_looks(merge));
+}
+
 /* With stages a thread holds something of each that stands on others. */
 static int judge_memory(const struct merge *merge, struct error *err)
 {
-	uint64_t need =
-		engine_thread_size(merge->shelf) * merge->options.threads;
+	uint64_t need = thread_size(merge) * merge->options.threads;
 	char size[16];
 
 	if (merge->shelf->depth == 0 || need <= merge->options.memory / 2)
@@ -163,7 +177,7 @@ static uint64_t memory_for_blocks(const struct merge *merge)
 		storing = storing_threads(merge);
 		taken += CODEC_SIZE * (storing + BLOCK_LOADING);
 	}
-	taken += engine_thread_size(merge->shelf) * (threads + storing);
+	taken += thread_size(merge) * (threads + storing);
 	taken += limit_factors(merge);
 	for (size_t i = 0; i < merge->n_parts; i++)
 		taken += image_memory(merge->parts[i].image);
@@ -206,6 +220,7 @@ int merge_start(struct merge *merge, struct error *err)
 		.n_plans = merge->n_parts,
 		.pool = merge->pool,
 		.cache = merge->cache,
+		.most_looks = most_looks(merge),
 	};
 	r = engine_new(&engine, &merge->engine);
 	if (r < 0)

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#include "merge/source/view.h"
 
 /* What a file's content depends on: its blob's name, else its inode and times.
  */
@@ -108,6 +111,7 @@ int file_share(const struct file *file, struct file **ret, struct error *err)
 	if (!shared)
 		return error_set(err, -ENOMEM, "out of memory");
 	*shared = *file;
+	shared->view = NULL;
 	shared->fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 	shared->path = strdup(file->path);
 	if (!shared->path)
@@ -141,6 +145,7 @@ void file_close(struct file *file)
 {
 	if (!file)
 		return;
+	view_free(file->view);
 	if (file->fd >= 0)
 		close(file->fd);
 	free(file->path);
@@ -180,6 +185,43 @@ int file_fetch(const struct file *file, uint64_t offset, size_t size,
 		size -= (size_t)n;
 	}
 	return 0;
+}
+
+void file_map(struct file *file)
+{
+	if (file->size > 0)
+		file->view = view_new(file->fd, file->size);
+}
+
+/* Pages that a fault had to wait for would come in small pieces. */
+static void read_ahead(const struct file *file, uint64_t offset, size_t size)
+{
+	char last;
+	struct iovec iov = {&last, 1};
+
+	if (preadv2(file->fd, &iov, 1, (off_t)(offset + size - 1),
+		    RWF_NOWAIT) != 1)
+		posix_fadvise(file->fd, (off_t)offset, (off_t)(2 * size),
+			      POSIX_FADV_WILLNEED);
+}
+
+const unsigned char *file_look(const struct file *file, uint64_t offset,
+			       size_t size)
+{
+	if (!file->view || view_torn(file->view))
+		return NULL;
+	read_ahead(file, offset, size);
+	return view_data(file->view) + offset;
+}
+
+void file_let_go(const struct file *file, uint64_t offset, size_t size)
+{
+	view_drop(file->view, offset, size);
+}
+
+bool file_torn(const struct file *file)
+{
+	return file->view && view_torn(file->view);
 }
 
 int file_read(const struct file *file, uint64_t offset, size_t size, void *data)

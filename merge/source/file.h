@@ -6,15 +6,16 @@
  * that changes afterwards gives -ESTALE for every further read, so that no
  * reader ever sees bytes of two versions.
  *
- * Files are read, not mapped: in pieces that stay in a core's cache, reading
- * was measured faster than faulting pages in and letting go of them, and a file
- * that is cut short is an errno, not a signal.
+ * Weights are looked at where they lie in the page cache, in pieces that the
+ * process lets go of again, so that its memory is bounded; what cannot be
+ * looked at is read.
  *
  * Every function may be called from any thread.
  */
 #ifndef MERGE_SOURCE_FILE_H
 #define MERGE_SOURCE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -29,7 +30,10 @@ struct file {
 	uint64_t size;
 	struct stat stat; /* when it was opened */
 	struct digest identity;
+	struct view *view; /* of all bytes, or NULL; owned */
 };
+
+struct view;
 
 /* Opens relative to directory descriptor `at` (AT_FDCWD allowed). The file
  * must be a regular one. etag may be NULL. */
@@ -65,6 +69,22 @@ int file_check(const struct file *file);
  */
 int file_fetch(const struct file *file, uint64_t offset, size_t size,
 	       void *data);
+
+/* Has its bytes looked at from now on, where that is possible. */
+void file_map(struct file *file);
+
+/*
+ * The bytes of a range, if they can be looked at, else NULL: file_fetch() reads
+ * them. Those that are not in the page cache are begun to be read, and as many
+ * behind them. They are the file's only if file_torn() says no afterwards.
+ */
+const unsigned char *file_look(const struct file *file, uint64_t offset,
+			       size_t size);
+void file_let_go(const struct file *file, uint64_t offset, size_t size);
+
+/* Was the file cut, or failed the disk, while it was looked at? Then all of it
+ * is read from now on. */
+bool file_torn(const struct file *file);
 
 /* file_fetch() and file_check(). */
 int file_read(const struct file *file, uint64_t offset, size_t size,

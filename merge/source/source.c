@@ -115,6 +115,7 @@ static int add_shard(struct source *source, const struct folder *folder,
 				      &safetensors, err);
 	if (r == 0)
 		r = add_tensors(source, file, &safetensors, err);
+	file_map(file);
 	safetensors_done(&safetensors);
 	return r;
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "fs/pipeline.h"
+#include "merge/engine/engine.h"
 #include "merge/output/image.h"
 #include "merge/output/merge.h"
 
@@ -25,19 +26,6 @@ static double now(void)
 static double seconds_of(struct timeval time)
 {
 	return (double)time.tv_sec + (double)time.tv_usec / 1e6;
-}
-
-/* Bytes that this process has read so far, from files. */
-static unsigned long long bytes_read(void)
-{
-	unsigned long long n = 0;
-	FILE *io = fopen("/proc/self/io", "r");
-
-	if (!io || fscanf(io, "rchar: %llu", &n) != 1)
-		n = 0;
-	if (io)
-		fclose(io);
-	return n;
 }
 
 static int take(void *arg, const struct iovec *iov, size_t n_iov,
@@ -86,7 +74,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
-	unsigned long long before = bytes_read();
 	double begin = now();
 	if (run(merge, &size) < 0)
 		return 1;
@@ -95,7 +82,8 @@ int main(int argc, char **argv)
 	double busy = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
 	printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"written\": %llu, "
 	       "\"read\": %llu, \"peak\": %ld}\n",
-	       seconds, busy, (unsigned long long)size, bytes_read() - before,
+	       seconds, busy, (unsigned long long)size,
+	       (unsigned long long)engine_bytes_read(merge->engine),
 	       usage.ru_maxrss * 1024);
 	return 0;
 }

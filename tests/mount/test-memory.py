@@ -51,6 +51,12 @@ def test_large_tensors(folder):
               vocabulary=16000)
 
 
+def test_large_inputs(folder):
+    """So much --memory for two threads that inputs are looked at."""
+    check(folder, "linear", 72 * 10**6, "--threads", "2", layers=1, hidden=1024,
+          vocabulary=30000)
+
+
 def test_many_tensors(folder):
     check(folder, "slerp", 48 * 10**6, "--shard-size", "8M", layers=500,
           hidden=32, vocabulary=64)
