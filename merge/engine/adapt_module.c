@@ -366,10 +366,11 @@ static int adapt_weight(struct adapt *adapt, struct adapt_module *module,
 	int r = 0;
 
 	if (module->tokens && module->a)
-		return error_set(adapt->err, -EINVAL,
-				 "%s: both trainable tokens and LoRA on %s are "
-				 "not supported",
-				 adapt->config->path, module->name);
+		return error_set(
+			adapt->err, -EINVAL,
+			"%s has both trainable tokens and LoRA for %s, "
+			"which PEFT refuses to make",
+			adapt->terms.adapter->label, module->name);
 	module->used = true;
 	if (module->tokens)
 		r = adapt_tokens(adapt, module, entry);

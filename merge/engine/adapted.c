@@ -316,7 +316,9 @@ static int apply(struct adapt *adapt, struct adapted *adapted)
 		r = adapt_make_table(adapt, arch);
 	if (r == 0)
 		r = replace_all(adapt);
-	for (size_t i = 0; r == 0 && i < adapt->n_modules; i++)
+	/* Backwards: a head that is the embedding's matrix is the first by
+	 * name, and adapted after it, as PEFT does. */
+	for (size_t i = adapt->n_modules; r == 0 && i-- > 0;)
 		r = adapt_module(adapt, &adapt->modules[i]);
 	for (size_t i = 0; r == 0 && i < adapt->source->n_tensors; i++)
 		r = adapt_flush(adapt, &adapt->entries[i], NULL, false);

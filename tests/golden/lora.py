@@ -510,6 +510,13 @@ def tokens_count(pair):
     pair.keys[f"{PREFIX}model.embed_tokens.token_adapter.trainable_tokens_delta"] = (normal(2, 24), "F32")
 
 
+def tokens_and_lora(pair):
+    """PEFT does not make them: trainable tokens cannot be applied to a module that has LoRA."""
+    pair.config["trainable_token_indices"] = [3, 5]
+    pair.keys[f"{PREFIX}model.embed_tokens.token_adapter.trainable_tokens_delta"] = (normal(2, 24), "F32")
+    pair.add("model.embed_tokens", 4, 24, 50, "lora_embedding_A lora_embedding_B")
+
+
 def rank_text(pair):
     pair.config["r"] = "four"
 
@@ -547,6 +554,7 @@ BROKEN = {
     replicated_beyond: r"layer_replication \[1, 3\] is outside ./base, which has 2 layers",
     tokens_beyond: "has a token that model.embed_tokens.weight .* has no row for",
     tokens_count: "trainable_token_indices has 1 tokens",
+    tokens_and_lora: "has both trainable tokens and LoRA for model.embed_tokens, which PEFT refuses to make",
     rank_text: "r must be a number",
     bad_pattern: r"rank_pattern '\(\?<=a\)b': .* is not understood",
     cut_file: "adapter_model.safetensors",
