@@ -69,7 +69,8 @@ struct eval {
 	size_t look_size; /* bytes of a file to look at; 0: it is read */
 	size_t room_size; /* bytes of a window's room, at least a tile of any
 			     dtype */
-	uint64_t wanted; /* elements that will be asked for from the first on */
+	uint64_t wanted;  /* elements that will be asked for from the first on,
+			     at least those that are */
 	atomic_uint_fast64_t *n_read; /* bytes of inputs looked at or read */
 
 	/* Brings elements [first, first + n) of a stage's tensor, as kept. */

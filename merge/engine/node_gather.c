@@ -91,6 +91,7 @@ static int eval_run(const struct gather_node *gather, const struct eval *eval,
 
 	if (run->input == ROWS_MEAN)
 		left = stride - column;
+	left = min_u64(left, eval->wanted);
 	size_t n = min_u64(most, left);
 	*ret = n;
 	switch (run->input) {
@@ -108,14 +109,15 @@ static int eval_run(const struct gather_node *gather, const struct eval *eval,
 	}
 }
 
-static int gather_values(const struct node *node, const struct eval *eval,
+static int gather_values(const struct node *node, const struct eval *fresh,
 			 uint64_t first, size_t n, float *out)
 {
 	const struct gather_node *gather = as_gather(node);
+	struct eval eval = *fresh;
 
 	while (n > 0) {
 		size_t done = 0;
-		int r = eval_run(gather, eval,
+		int r = eval_run(gather, &eval,
 				 (uint32_t)(first / gather->stride),
 				 first % gather->stride, n, out, &done);
 		if (r < 0)
@@ -123,6 +125,7 @@ static int gather_values(const struct node *node, const struct eval *eval,
 		out += done;
 		first += done;
 		n -= done;
+		eval.wanted -= done;
 	}
 	return 0;
 }

@@ -157,7 +157,7 @@ static int lora_unit(const struct node *node, const struct eval *eval,
 static int lora_eval(const struct node *node, struct eval *eval, uint64_t first,
 		     size_t n, float *out)
 {
-	return node_eval_units(node, eval, first, n, out, lora_unit);
+	return node_eval_units(node, eval, first, n, out, 1, lora_unit);
 }
 
 /*

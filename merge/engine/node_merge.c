@@ -128,7 +128,7 @@ static int merge_eval(const struct node *node, struct eval *eval,
 static int merge_eval_rows(const struct node *node, struct eval *eval,
 			   uint64_t first, size_t n, float *out)
 {
-	return node_eval_units(node, eval, first, n, out, blend);
+	return node_eval_units(node, eval, first, n, out, node->unit, blend);
 }
 
 static size_t merge_facts_size(const struct node *node)

@@ -30,8 +30,12 @@ int node_eval_range(const struct node *node, const struct eval *eval,
 typedef int node_unit_fn(const struct node *node, const struct eval *eval,
 			 uint64_t first, uint64_t n, float *out);
 
-/* eval of a node that is computed by whole units, through its row window. */
+/*
+ * eval of a node that is computed by units, through its row window: from what
+ * is asked for on, as much as is wanted, at most a unit; whole grains.
+ */
 int node_eval_units(const struct node *node, struct eval *eval, uint64_t first,
-		    size_t n, float *out, node_unit_fn *compute);
+		    size_t n, float *out, uint64_t grain,
+		    node_unit_fn *compute);
 
 #endif

@@ -18,9 +18,9 @@ int node_eval_range(const struct node *node, const struct eval *fresh,
 	return 0;
 }
 
-/* The window that the thread has for this node, with the unit of `first`. */
+/* The window that the thread has for this node, with element `first`. */
 static int find_unit(const struct node *node, const struct eval *eval,
-		     uint64_t first, node_unit_fn *compute,
+		     uint64_t first, uint64_t grain, node_unit_fn *compute,
 		     struct row_window **ret)
 {
 	struct row_window *window = eval->rows;
@@ -32,24 +32,28 @@ static int find_unit(const struct node *node, const struct eval *eval,
 	    first < window->first + window->n)
 		return 0;
 
-	uint64_t begin = first - first % node->unit;
-	uint64_t n = min_u64(node->unit, node->count - begin);
+	uint64_t begin = first - first % grain;
+	uint64_t end =
+		min_u64(node->count, round_up(first + eval->wanted, grain));
+	below.wanted = min_u64(node->unit, end - begin);
 	window->node = NULL;
-	int r = compute(node, &below, begin, n, window->data);
+	int r = compute(node, &below, begin, below.wanted, window->data);
 	if (r < 0)
 		return r;
 	window->node = node;
 	window->first = begin;
-	window->n = n;
+	window->n = below.wanted;
 	return 0;
 }
 
 int node_eval_units(const struct node *node, struct eval *eval, uint64_t first,
-		    size_t n, float *out, node_unit_fn *compute)
+		    size_t n, float *out, uint64_t grain, node_unit_fn *compute)
 {
+	struct eval here = *eval;
+
 	while (n > 0) {
 		struct row_window *window = NULL;
-		int r = find_unit(node, eval, first, compute, &window);
+		int r = find_unit(node, &here, first, grain, compute, &window);
 		if (r < 0)
 			return r;
 
@@ -59,6 +63,7 @@ int node_eval_units(const struct node *node, struct eval *eval, uint64_t first,
 		out += now;
 		first += now;
 		n -= now;
+		here.wanted -= now;
 	}
 	eval->windows += node->n_leaves;
 	eval->rows += node->n_rows;
