@@ -70,14 +70,12 @@ static int eval_inputs(const struct node *node, const struct eval *eval,
 	below.scratch = room + node->n_inputs * input_room(node);
 
 	for (unsigned i = 0; i < node->n_inputs; i++) {
-		const struct node *input = node->inputs[i];
 		in[i] = room;
 		room += input_room(node);
-		int r = node_eval_range(input, &below, first, n, in[i]);
+		int r = node_eval_next(node->inputs[i], &below, first, n,
+				       in[i]);
 		if (r < 0)
 			return r;
-		below.windows += input->n_leaves;
-		below.rows += input->n_rows;
 	}
 	*ret = in;
 	return 0;

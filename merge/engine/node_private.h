@@ -5,7 +5,7 @@
 #include "merge/engine/node.h"
 
 /* Part of every digest: a change of any number that a node gives changes it. */
-#define ENGINE_VERSION "mkfs-mount engine 6"
+#define ENGINE_VERSION "mkfs-mount engine 7"
 
 struct hasher;
 
@@ -25,6 +25,10 @@ int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
  * tile. What `eval` leaves to further nodes stays as it is. */
 int node_eval_range(const struct node *node, const struct eval *eval,
 		    uint64_t first, size_t n, float *out);
+
+/* The same, leaving `eval` to the next node. */
+int node_eval_next(const struct node *node, struct eval *eval, uint64_t first,
+		   size_t n, float *out);
 
 /* Elements of one unit of a node, with `eval` behind its own row window. */
 typedef int node_unit_fn(const struct node *node, const struct eval *eval,

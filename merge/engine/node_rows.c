@@ -18,6 +18,18 @@ int node_eval_range(const struct node *node, const struct eval *fresh,
 	return 0;
 }
 
+int node_eval_next(const struct node *node, struct eval *eval, uint64_t first,
+		   size_t n, float *out)
+{
+	if (n <= TILE)
+		return node->type->eval(node, eval, first, n, out);
+
+	int r = node_eval_range(node, eval, first, n, out);
+	eval->windows += node->n_leaves;
+	eval->rows += node->n_rows;
+	return r;
+}
+
 /* The window that the thread has for this node, with element `first`. */
 static int find_unit(const struct node *node, const struct eval *eval,
 		     uint64_t first, uint64_t grain, node_unit_fn *compute,

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <math.h>
-#include <string.h>
 
 #include "merge/kernels/isa.h"
 #include "merge/kernels/rows.h"
@@ -65,16 +64,10 @@ static int linear_check(const struct method_args *args, struct error *err)
 static void linear_blend(float *out, float *const *in, uint64_t first, size_t n,
 			 const struct method_args *args, const void *facts)
 {
-	unsigned i = 0;
 	(void)first;
 	(void)facts;
 
-	memset(out, 0, n * sizeof(*out));
-	for (; i + 1 < args->n_inputs; i += 2)
-		row_add_fused2(out, in[i], weight_of(args, i), in[i + 1],
-			       weight_of(args, i + 1), n);
-	if (i < args->n_inputs)
-		row_add_fused(out, in[i], weight_of(args, i), n);
+	row_combine(out, NULL, in, args_of(args, WEIGHT), args->n_inputs, n);
 	if (arg_shared(args, NORMALIZE))
 		row_divide(out, sum_weights(args), n);
 }

@@ -81,6 +81,12 @@ static inline double arg_of(const struct method_args *args, unsigned p,
 	return args->values[(size_t)p * args->n_inputs + input];
 }
 
+/* The values of all inputs. */
+static inline const double *args_of(const struct method_args *args, unsigned p)
+{
+	return args->values + (size_t)p * args->n_inputs;
+}
+
 /*
  * One step of gathering facts: a range of the inputs, or, for methods by rows,
  * whole rows of them.

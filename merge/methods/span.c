@@ -161,24 +161,10 @@ static void combine(float *restrict out, float *const *vectors,
 		    unsigned n_vectors, const float *base, size_t n,
 		    const double *coefs)
 {
-	unsigned i = 0;
-
-	if (cancels(coefs, n_vectors)) {
+	if (cancels(coefs, n_vectors))
 		combine_wide(out, vectors, n_vectors, base, n, coefs);
-		return;
-	}
-	if (base) {
-		memcpy(out, base, n * sizeof(*out));
-	} else {
-		memcpy(out, vectors[0], n * sizeof(*out));
-		row_multiply(out, (float)coefs[0], n);
-		i = 1;
-	}
-	for (; i + 1 < n_vectors; i += 2)
-		row_add_fused2(out, vectors[i], (float)coefs[i], vectors[i + 1],
-			       (float)coefs[i + 1], n);
-	if (i < n_vectors)
-		row_add_fused(out, vectors[i], (float)coefs[i], n);
+	else
+		row_combine(out, base, vectors, coefs, n_vectors, n);
 }
 
 /* Every row with coefficients of its own. Moves the vectors on. */

@@ -34,25 +34,54 @@ static void divide_voted(float *restrict sum, const float *restrict weights,
 		sum[i] = sum[i] / (weights[i] == 0 ? 1 : weights[i]);
 }
 
-static void sum_all(float *out, float *const *in, size_t at, size_t n,
-		    const struct method_args *args)
-{
-	bool empty = true;
-	float weights = 0;
+/* A task vector and its weight; base: what is still to be subtracted, or NULL.
+ */
+struct term {
+	const float *x, *base;
+	float weight;
+};
 
-	memset(out, 0, n * sizeof(*out));
-	for (unsigned i = 0; i < args->n_inputs; i++) {
-		if ((int)i == args->base)
-			continue;
-		if (empty)
-			memcpy(out, in[i] + at, n * sizeof(*out));
-		else
-			row_add(out, in[i] + at, n);
-		empty = false;
-		weights += (float)arg_of(args, TASK_WEIGHT, i);
+static inline float term_at(const struct term *term, size_t i)
+{
+	float delta = term->base ? term->x[i] - term->base[i] : term->x[i];
+
+	return delta * term->weight;
+}
+
+static void copy_term(float *restrict out, struct term term, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = term_at(&term, i);
+}
+
+static void begin_sum(float *restrict out, struct term a, struct term b,
+		      size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = term_at(&b, i) + term_at(&a, i);
+}
+
+static void add_term(float *restrict out, struct term term, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = term_at(&term, i) + out[i];
+}
+
+/* In place: x is what the term is of. */
+static void weigh(float *x, struct term term, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = term_at(&term, i);
+}
+
+static void add_base(float *restrict out, const float *restrict base,
+		     float lambda, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float scaled = out[i] * lambda;
+
+		out[i] = base[i] + scaled;
 	}
-	if (arg_shared(args, TASK_NORMALIZE) && !(fabsf(weights) < 1e-8f))
-		row_divide(out, weights, n);
 }
 
 static void sum_voted(float *out, float *const *in, size_t at, size_t n,
@@ -72,42 +101,76 @@ static void sum_voted(float *out, float *const *in, size_t at, size_t n,
 		divide_voted(out, weights, n);
 }
 
-/* The task vector, pruned and weighted, in place of the input. */
-static void weigh(float *restrict x, const float *restrict base, float weight,
-		  size_t n)
+/* The task vector of an input, pruned in its place if it is. */
+static struct term make_term(float *const *in, uint64_t first, size_t n,
+			     unsigned i, const struct method_args *args,
+			     const void *facts)
 {
-	for (size_t i = 0; i < n; i++)
-		x[i] = (x[i] - base[i]) * weight;
+	const struct task_traits *traits = task_of(args);
+	struct term term = {
+		.x = in[i],
+		.base = in[args->base],
+		.weight = (float)arg_of(args, TASK_WEIGHT, i),
+	};
+
+	if (traits->prune && task_prunes(args, i)) {
+		task_delta(in[i], term.base, n);
+		traits->prune(in[i], first, n, i, args, facts);
+		term.base = NULL;
+	}
+	return term;
+}
+
+/* The sum of all task vectors; two at once as that is what there is mostly. */
+static void sum_all(float *out, float *const *in, uint64_t first, size_t n,
+		    const struct method_args *args, const void *facts)
+{
+	unsigned n_terms = 0;
+	float weights = 0;
+	struct term begun;
+
+	for (unsigned i = 0; i < args->n_inputs; i++) {
+		if ((int)i == args->base)
+			continue;
+		struct term term = make_term(in, first, n, i, args, facts);
+		weights += term.weight;
+		if (++n_terms == 1)
+			begun = term;
+		else if (n_terms == 2)
+			begin_sum(out, begun, term, n);
+		else
+			add_term(out, term, n);
+	}
+	if (n_terms == 0)
+		memset(out, 0, n * sizeof(*out));
+	if (n_terms == 1)
+		copy_term(out, begun, n);
+	if (arg_shared(args, TASK_NORMALIZE) && !(fabsf(weights) < 1e-8f))
+		row_divide(out, weights, n);
+}
+
+/* The same of those that the vote keeps. */
+static void sum_kept(float *out, float *const *in, uint64_t first, size_t n,
+		     const struct method_args *args, const void *facts)
+{
+	for (unsigned i = 0; i < args->n_inputs; i++) {
+		if ((int)i != args->base)
+			weigh(in[i], make_term(in, first, n, i, args, facts),
+			      n);
+	}
+	for (size_t at = 0; at < n; at += CHUNK) {
+		size_t now = n - at < CHUNK ? n - at : CHUNK;
+
+		sum_voted(out + at, in, at, now, args);
+	}
 }
 
 void task_blend(float *out, float *const *in, uint64_t first, size_t n,
 		const struct method_args *args, const void *facts)
 {
-	const struct task_traits *traits = task_of(args);
-	const float *base = in[args->base];
-	float lambda = (float)arg_shared(args, TASK_LAMBDA);
-
-	for (unsigned i = 0; i < args->n_inputs; i++) {
-		float weight = (float)arg_of(args, TASK_WEIGHT, i);
-		if ((int)i == args->base)
-			continue;
-		if (!traits->prune || !task_prunes(args, i)) {
-			weigh(in[i], base, weight, n);
-			continue;
-		}
-		task_delta(in[i], base, n);
-		traits->prune(in[i], first, n, i, args, facts);
-		row_multiply(in[i], weight, n);
-	}
-	for (size_t at = 0; at < n; at += CHUNK) {
-		size_t now = n - at < CHUNK ? n - at : CHUNK;
-
-		if (traits->vote)
-			sum_voted(out + at, in, at, now, args);
-		else
-			sum_all(out + at, in, at, now, args);
-		if (lambda != 1)
-			row_multiply(out + at, lambda, now);
-		row_add(out + at, base + at, now);
-	}
+	if (task_of(args)->vote)
+		sum_kept(out, in, first, n, args, facts);
+	else
+		sum_all(out, in, first, n, args, facts);
+	add_base(out, in[args->base], (float)arg_shared(args, TASK_LAMBDA), n);
 }
