@@ -11,6 +11,7 @@
 #include "merge/source/index.h"
 #include "merge/source/overlay.h"
 #include "merge/source/safetensors.h"
+#include "merge/source/torch.h"
 #include "util/json.h"
 #include "util/range.h"
 #include "util/text.h"
@@ -85,6 +86,18 @@ static int read_head(const struct file *file, unsigned char **ret,
 	return 0;
 }
 
+static int read_header(const struct file *file, struct safetensors *ret,
+		       struct error *err)
+{
+	AUTO_FREE unsigned char *head = NULL;
+	size_t size = 0;
+
+	int r = read_head(file, &head, &size, err);
+	return r < 0 ? r
+		     : safetensors_parse(head, size, file->size, file->path,
+					 ret, err);
+}
+
 static int add_shard(struct source *source, const struct folder *folder,
 		     const char *name, struct error *err)
 {
@@ -106,13 +119,9 @@ static int add_shard(struct source *source, const struct folder *folder,
 	if (r < 0)
 		return r;
 
-	AUTO_FREE unsigned char *head = NULL;
-	size_t size = 0;
 	struct safetensors safetensors = {0};
-	r = read_head(file, &head, &size, err);
-	if (r == 0)
-		r = safetensors_parse(head, size, file->size, file->path,
-				      &safetensors, err);
+	r = text_ends(name, ".bin") ? torch_read(file, &safetensors, err)
+				    : read_header(file, &safetensors, err);
 	if (r == 0)
 		r = add_tensors(source, file, &safetensors, err);
 	file_map(file);
@@ -310,23 +319,22 @@ static int open_model(struct source *source, const struct folder *folder,
 static int open_adapter(struct source *source, const struct folder *folder,
 			struct error *err)
 {
-	static const char name[] = "adapter_model.safetensors";
-	AUTO(file) file = NULL;
+	static const char *const names[] = {"adapter_model.safetensors",
+					    "adapter_model.bin"};
 
 	int r = open_config(source, folder, "adapter_config.json", "an adapter",
 			    err);
 	if (r < 0)
 		return r;
-	if (folder_open(folder, name, &file, NULL) == 0) {
-		r = add_shard(source, folder, name, err);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		AUTO(file) file = NULL;
+		if (folder_open(folder, names[i], &file, NULL) < 0)
+			continue;
+		r = add_shard(source, folder, names[i], err);
 		return r < 0 ? r : sort_tensors(source, err);
 	}
-	if (folder_open(folder, "adapter_model.bin", &file, NULL) == 0)
-		return error_set(err, -EINVAL,
-				 "%s: PyTorch pickles are not supported yet; "
-				 "convert it to safetensors",
-				 file->path);
-	return error_set(err, -ENOENT, "%s: no %s in it", folder->path, name);
+	return error_set(err, -ENOENT, "%s: no %s in it", folder->path,
+			 names[0]);
 }
 
 typedef int open_fn(struct source *source, const struct folder *folder,

@@ -69,7 +69,7 @@ DEFINE_AUTO(source, source_close);
 
 /*
  * Opens the adapter in `directory` as a source: its tensors are those of
- * adapter_model.safetensors, its config is adapter_config.json.
+ * adapter_model.safetensors, or .bin, its config is adapter_config.json.
  */
 int source_open_adapter(const char *directory, const char *label,
 			struct source **ret, struct error *err);

@@ -150,7 +150,7 @@ static void test_adapter(void)
 	CHECK(strstr(err.text, "no adapter_model.safetensors"));
 	put_text("adapter/adapter_model.bin", "");
 	CHECK(source_open_adapter(path, "a", &source, &err) == -EINVAL);
-	CHECK(strstr(err.text, "pickles"));
+	CHECK(strstr(err.text, "not an archive of PyTorch"));
 	put_tensor("adapter/adapter_model.safetensors", "x");
 	CHECK(source_open_adapter(path, "a", &source, &err) == 0);
 	CHECK(source_find(source, "x"));
