@@ -79,15 +79,31 @@ struct wave {
 	atomic_int failed;
 };
 
+static int scan_unit(const struct node *node, const struct eval *fresh,
+		     struct method_scan *scan, uint64_t end)
+{
+	struct eval eval = *fresh;
+	size_t n = min_u64(node->unit, end - scan->first);
+
+	eval.wanted = end - scan->first;
+	scan->n = n;
+	if (node->type->reach)
+		scan->n = node->type->reach(node, scan);
+	if (scan->n == 0)
+		return 0;
+	if (scan->n < n) {
+		eval.wanted = scan->n;
+		eval.look_size = 0; /* a few are sooner read */
+	}
+	return node->type->scan(node, &eval, scan);
+}
+
 static int scan_units(const struct node *node, const struct eval *fresh,
 		      struct method_scan *scan, uint64_t end)
 {
 	for (uint64_t at = scan->piece; at < end; at += node->unit) {
-		struct eval eval = *fresh;
-		eval.wanted = end - at;
 		scan->first = at;
-		scan->n = min_u64(node->unit, end - at);
-		int r = node->type->scan(node, &eval, scan);
+		int r = scan_unit(node, fresh, scan, end);
 		if (r < 0)
 			return r;
 	}

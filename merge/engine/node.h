@@ -86,12 +86,15 @@ struct node_type {
 	int (*eval)(const struct node *node, struct eval *eval, uint64_t first,
 		    size_t n, float *out);
 
-	/* Facts, as in method.h; all NULL without. scan evaluates the inputs
-	 * for one unit, of which scan->first and scan->n tell. */
+	/* Facts, as in method.h; all NULL without, and reach is optional. scan
+	 * evaluates the inputs for one unit, of which scan->first and scan->n
+	 * tell. */
 	size_t (*facts_size)(const struct node *node);
 	struct method_sizes (*sizes)(const struct node *node, unsigned pass);
 	int (*scan)(const struct node *node, struct eval *eval,
 		    struct method_scan *scan);
+	size_t (*reach)(const struct node *node,
+			const struct method_scan *scan);
 	void (*fold)(const struct node *node, void *sum, const void *part,
 		     unsigned pass, const void *facts);
 	unsigned (*settle)(const struct node *node, unsigned pass, void *facts,

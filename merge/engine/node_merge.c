@@ -158,6 +158,15 @@ static int merge_scan(const struct node *node, struct eval *eval,
 	return 0;
 }
 
+static size_t merge_reach(const struct node *node,
+			  const struct method_scan *scan)
+{
+	const struct merge_node *merge = as_merge(node);
+
+	return merge->method->reach ? merge->method->reach(scan, &merge->args)
+				    : scan->n;
+}
+
 static void merge_fold(const struct node *node, void *sum, const void *part,
 		       unsigned pass, const void *facts)
 {
@@ -280,13 +289,13 @@ static void merge_free(struct node *node)
 	free(merge);
 }
 
-#define MERGE_TYPE(eval_fn)                                           \
-	{                                                             \
-		.name = "merge", .eval = eval_fn,                     \
-		.facts_size = merge_facts_size, .sizes = merge_sizes, \
-		.scan = merge_scan, .fold = merge_fold,               \
-		.settle = merge_settle, .describe = merge_describe,   \
-		.free = merge_free,                                   \
+#define MERGE_TYPE(eval_fn)                                                   \
+	{                                                                     \
+		.name = "merge", .eval = eval_fn,                             \
+		.facts_size = merge_facts_size, .sizes = merge_sizes,         \
+		.scan = merge_scan, .reach = merge_reach, .fold = merge_fold, \
+		.settle = merge_settle, .describe = merge_describe,           \
+		.free = merge_free,                                           \
 	}
 
 static const struct node_type merge_type = MERGE_TYPE(merge_eval);

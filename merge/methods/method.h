@@ -96,21 +96,13 @@ struct method_scan {
 	const void *facts; /* as the passes before have left them */
 	uint64_t piece;	   /* first element of the piece */
 	void *part;	   /* of this piece alone, zeroed before it */
-	/*
-	 * Shared by all pieces, zeroed before the pass. While others scan, too,
-	 * only slots that belong to these elements may be written, and integers
-	 * added by tally().
-	 */
+	/* Shared by all pieces, zeroed before the pass. While others scan, too,
+	 * only slots that belong to these elements may be written. */
 	void *sum;
 	uint64_t first;
 	size_t n;
 	float *const *in; /* (n_inputs, n), may be overwritten */
 };
-
-static inline void tally(uint64_t *count, uint64_t more)
-{
-	__atomic_fetch_add(count, more, __ATOMIC_RELAXED);
-}
 
 /* Bytes that one pass works with, multiples of 8. */
 struct method_sizes {
@@ -182,6 +174,10 @@ struct method {
 				     const struct method_args *args);
 	void (*scan)(const struct method_scan *scan,
 		     const struct method_args *args);
+	/* Optional: how many of scan->n elements, from the first one on, does
+	 * the pass need? They alone are computed; 0: it is not scanned. */
+	size_t (*reach)(const struct method_scan *scan,
+			const struct method_args *args);
 	void (*fold)(void *sum, const void *part, unsigned pass,
 		     const void *facts, const struct method_args *args);
 	unsigned (*settle)(void *facts, unsigned pass, const void *sum,

@@ -199,8 +199,12 @@ static inline void sample_scan(struct sample *sample,
 	for (size_t at = scan->piece; at < end; at += unit) {
 		scan->first = at;
 		scan->n = end - at < unit ? end - at : unit;
-		sample_copy(sample, at, scan->n, in);
 		scan->in = in;
+		if (method->reach)
+			scan->n = method->reach(scan, &sample->args);
+		if (scan->n == 0)
+			continue;
+		sample_copy(sample, at, scan->n, in);
 		method->scan(scan, &sample->args);
 	}
 }
