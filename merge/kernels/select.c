@@ -4,7 +4,108 @@
 
 #define CHUNK 512 /* keys that are found side by side, then counted */
 
-void select_count_tops(uint32_t *counts, const float *x, size_t n)
+#define TOPS 32768u /* values of the upper 15 bits of a key */
+#define LOWS 65536u /* values of the lower 16 bits */
+#define MOST_KEY 0x7fffffffu
+
+/*
+ * A sample has a group of elements of every stride; a group is near in memory,
+ * yet not so large that those of one row outweigh the others. Of small tensors
+ * there is no use in less than so many groups.
+ */
+#define GROUP 64
+#define GROUPS_LEAST 2048
+#define STRIDE_MOST 8192
+
+#define BAG_KEYS 8192u /* different keys that a bag holds */
+#define BAG_SLOTS (2 * BAG_KEYS)
+#define HAUL_KEYS (UINT64_C(1) << 21) /* of all cuts together, about */
+#define HEAD 0x80000000u	      /* in no key */
+
+struct tops_part {
+	uint32_t counts[TOPS];
+};
+
+struct tops_sum {
+	uint64_t counts[TOPS];
+};
+
+struct lows_part {
+	uint64_t below;
+	uint32_t counts[LOWS];
+};
+
+struct lows_sum {
+	uint64_t below;
+	uint64_t counts[LOWS];
+};
+
+struct bag {
+	uint64_t piece, below;
+	uint32_t n, full;
+	struct select_entry entries[BAG_KEYS]; /* (n,) in order of their find */
+	uint16_t slots[BAG_SLOTS];	       /* by hash: entry + 1 or 0 */
+};
+
+struct haul {
+	uint64_t below, n, full;
+	struct select_entry entries[];
+};
+
+struct place {
+	uint64_t seen, found, index;
+};
+
+/* At least a head and a key of each piece, which are not as small as this. */
+static uint64_t haul_room(unsigned n_cuts, uint64_t count)
+{
+	return HAUL_KEYS / n_cuts + count / 256 + 4;
+}
+
+struct select_sizes select_sizes(enum select_pass pass, unsigned n_cuts,
+				 uint64_t count)
+{
+	uint64_t room = haul_room(n_cuts, count);
+
+	switch (pass) {
+	case SELECT_SAMPLE:
+	case SELECT_TOPS:
+		return (struct select_sizes){sizeof(struct tops_part),
+					     sizeof(struct tops_sum)};
+	case SELECT_LOWS:
+		return (struct select_sizes){sizeof(struct lows_part),
+					     sizeof(struct lows_sum)};
+	case SELECT_LOCATE:
+		return (struct select_sizes){sizeof(struct place),
+					     sizeof(struct place)};
+	default:
+		return (struct select_sizes){
+			sizeof(struct bag),
+			sizeof(struct haul) +
+				room * sizeof(struct select_entry)};
+	}
+}
+
+static uint64_t find_stride(uint64_t count)
+{
+	uint64_t stride = TILE;
+
+	while (stride < STRIDE_MOST && count / stride > GROUPS_LEAST)
+		stride *= 2;
+	return stride;
+}
+
+size_t select_reach(const struct select *cut, enum select_pass pass,
+		    uint64_t piece, uint64_t first, size_t n, uint64_t count)
+{
+	if (pass == SELECT_SAMPLE)
+		return first % find_stride(count) ? 0 : n < GROUP ? n : GROUP;
+	if (pass == SELECT_LOCATE)
+		return cut->nth && cut->piece == piece ? n : 0;
+	return n;
+}
+
+static void count_tops(uint32_t *counts, const float *x, size_t n)
 {
 	uint32_t tops[CHUNK];
 
@@ -18,10 +119,154 @@ void select_count_tops(uint32_t *counts, const float *x, size_t n)
 	}
 }
 
-void select_fold_tops(uint64_t *sum, const uint32_t *counts)
+/*
+ * Which of 64 elements have keys within a range: a bit for each. Without
+ * branches, as they may be many or few. Also adds up those below it.
+ */
+static inline uint64_t find_within(const float x[64], uint32_t least,
+				   uint32_t most, uint32_t *below)
+{
+	uint8_t flags[64];
+	uint32_t n_below = 0;
+
+	for (size_t i = 0; i < 64; i++) {
+		uint32_t place = select_key(x[i]) - least;
+
+		flags[i] = place <= most - least;
+		n_below += place >> 31;
+	}
+	*below += n_below;
+	return select_pack64(flags);
+}
+
+/* The same for fewer elements. */
+static __attribute__((noinline)) uint64_t find_few(const float *x, size_t n,
+						   uint32_t least,
+						   uint32_t most,
+						   uint32_t *below)
+{
+	float padded[64];
+
+	memcpy(padded, x, n * sizeof(*x));
+	for (size_t i = n; i < 64; i++)
+		padded[i] = NAN; /* not below any range */
+	return find_within(padded, least, most, below) &
+	       ((UINT64_C(1) << n) - 1);
+}
+
+static inline uint64_t find_some(const float *x, size_t n, uint32_t least,
+				 uint32_t most, uint32_t *below)
+{
+	return n < 64 ? find_few(x, n, least, most, below)
+		      : find_within(x, least, most, below);
+}
+
+static void count_lows(struct lows_part *part, const struct select *cut,
+		       const float *x, size_t n)
+{
+	uint32_t below = 0;
+
+	for (size_t at = 0; at < n; at += 64) {
+		uint64_t bits = find_some(x + at, n - at, cut->least, cut->most,
+					  &below);
+
+		for (; bits; bits &= bits - 1) {
+			size_t i = at + (unsigned)__builtin_ctzll(bits);
+			part->counts[select_key(x[i]) - cut->least]++;
+		}
+	}
+	part->below += below;
+}
+
+static inline void put(struct bag *bag, uint32_t key)
+{
+	uint32_t slot = key * 0x9e3779b1u >> 18;
+	_Static_assert(BAG_SLOTS == 1 << (32 - 18), "bits of a slot");
+
+	while (bag->slots[slot]) {
+		struct select_entry *entry =
+			&bag->entries[bag->slots[slot] - 1];
+		if (entry->key == key) {
+			entry->count++;
+			return;
+		}
+		slot = (slot + 1) % BAG_SLOTS;
+	}
+	if (bag->n == BAG_KEYS) {
+		bag->full = 1;
+		return;
+	}
+	bag->entries[bag->n++] = (struct select_entry){key, 1};
+	bag->slots[slot] = (uint16_t)bag->n;
+}
+
+static void fill_bag(struct bag *bag, const struct select *cut, const float *x,
+		     size_t n)
+{
+	uint32_t below = 0;
+
+	for (size_t at = 0; at < n && !bag->full; at += 64) {
+		uint64_t bits = find_some(x + at, n - at, cut->least, cut->most,
+					  &below);
+
+		for (; bits; bits &= bits - 1)
+			put(bag,
+			    select_key(
+				    x[at + (unsigned)__builtin_ctzll(bits)]));
+	}
+	bag->below += below;
+}
+
+static void find_place(struct place *place, const struct select *cut,
+		       uint64_t first, const float *x, size_t n)
+{
+	uint32_t below = 0;
+
+	for (size_t at = 0; at < n && !place->found; at += 64) {
+		uint64_t bits =
+			find_some(x + at, n - at, cut->key, cut->key, &below);
+		unsigned more = (unsigned)__builtin_popcountll(bits);
+
+		if (place->seen + more <= cut->skip) {
+			place->seen += more;
+			continue;
+		}
+		for (uint64_t i = place->seen; i < cut->skip; i++)
+			bits &= bits - 1;
+		place->found = 1;
+		place->index = first + at + (unsigned)__builtin_ctzll(bits);
+	}
+}
+
+void select_scan(const struct select *cut, enum select_pass pass,
+		 uint64_t piece, uint64_t first, void *part, const float *x,
+		 size_t n)
+{
+	struct tops_part *tops = part;
+	struct bag *bag = part;
+
+	switch (pass) {
+	case SELECT_SAMPLE:
+	case SELECT_TOPS:
+		count_tops(tops->counts, x, n);
+		break;
+	case SELECT_LOWS:
+		count_lows(part, cut, x, n);
+		break;
+	case SELECT_LOCATE:
+		if (cut->nth && cut->piece == piece)
+			find_place(part, cut, first, x, n);
+		break;
+	default:
+		bag->piece = piece;
+		fill_bag(bag, cut, x, n);
+	}
+}
+
+static void fold_counts(uint64_t *sum, const uint32_t *counts, size_t n)
 {
 	/* Most of them are zero: magnitudes are near each other. */
-	for (size_t at = 0; at < SELECT_TOPS; at += 16) {
+	for (size_t at = 0; at < n; at += 16) {
 		uint32_t any = 0;
 
 		for (size_t i = at; i < at + 16; i++)
@@ -31,98 +276,189 @@ void select_fold_tops(uint64_t *sum, const uint32_t *counts)
 	}
 }
 
-void select_find_top(struct select *select, const uint64_t *counts)
+static void fold_bag(struct haul *haul, const struct bag *bag, uint64_t room)
 {
-	uint64_t below = 0;
-	uint32_t top = 0;
+	haul->below += bag->below;
+	if (bag->full || haul->n + bag->n + 1 > room)
+		haul->full = 1;
+	if (haul->full || bag->n == 0)
+		return;
+	haul->entries[haul->n++] = (struct select_entry){
+		HEAD | (uint32_t)(bag->piece >> 32), (uint32_t)bag->piece};
+	memcpy(haul->entries + haul->n, bag->entries,
+	       bag->n * sizeof(*bag->entries));
+	haul->n += bag->n;
+}
 
-	while (top < SELECT_TOPS - 1 && below + counts[top] <= select->rank)
-		below += counts[top++];
-	select->top = top;
-	select->below = below;
+void select_fold(void *sum, const void *part, enum select_pass pass,
+		 unsigned n_cuts, uint64_t count)
+{
+	const struct tops_part *tops = part;
+	const struct lows_part *lows = part;
+	const struct place *place = part;
+	struct tops_sum *tops_sum = sum;
+	struct lows_sum *lows_sum = sum;
+
+	switch (pass) {
+	case SELECT_SAMPLE:
+	case SELECT_TOPS:
+		fold_counts(tops_sum->counts, tops->counts, TOPS);
+		break;
+	case SELECT_LOWS:
+		lows_sum->below += lows->below;
+		fold_counts(lows_sum->counts, lows->counts, LOWS);
+		break;
+	case SELECT_LOCATE:
+		if (place->found)
+			*(struct place *)sum = *place;
+		break;
+	default:
+		fold_bag(sum, part, haul_room(n_cuts, count));
+	}
+}
+
+/* The bin, of n, that holds the rank; below: elements before them all. */
+static uint32_t find_bin(const uint64_t *counts, uint32_t n, uint64_t below,
+			 uint64_t rank)
+{
+	uint32_t bin = 0;
+
+	while (bin < n - 1 && below + counts[bin] <= rank)
+		below += counts[bin++];
+	return bin;
+}
+
+static uint32_t find_top(const uint64_t *tops, double rank)
+{
+	return find_bin(tops, TOPS, 0, (uint64_t)rank) << 16;
 }
 
 /*
- * Which of up to 64 elements have keys that, shifted, are `wanted`: a bit for
- * each. Without branches, as equal elements may be many or few.
+ * The range between two ranks of the sample. Elements of a group are alike, so
+ * that a rank deviates by about sqrt(n), twice as much as it would otherwise.
  */
-static inline uint64_t find_equal(const float *x, size_t n, unsigned shift,
-				  uint32_t wanted)
+static void predict(struct select *cut, const uint64_t *tops, uint64_t count)
 {
-	uint8_t flags[64];
-	uint64_t bits = 0;
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < TOPS; i++)
+		n += tops[i];
 
-	if (n < 64) {
-		for (size_t i = 0; i < n; i++)
-			bits |= (uint64_t)(select_key(x[i]) >> shift == wanted)
-				<< i;
-		return bits;
-	}
-	for (size_t i = 0; i < 64; i++)
-		flags[i] = select_key(x[i]) >> shift == wanted;
-	return select_pack64(flags);
+	double rank = (double)cut->rank / (double)count * (double)n;
+	double margin = 3 * sqrt((double)n) + 1;
+	cut->least = rank > margin ? find_top(tops, rank - margin) : 0;
+	cut->most = rank + margin < (double)n
+			    ? find_top(tops, rank + margin) | 0xffff
+			    : MOST_KEY;
 }
 
-void select_count_lows(uint64_t *counts, uint32_t top, const float *x, size_t n)
+void select_predict(struct select *cut, const float *x, size_t n,
+		    uint64_t count)
 {
-	for (size_t at = 0; at < n; at += 64) {
-		uint64_t bits =
-			find_equal(x + at, n - at < 64 ? n - at : 64, 16, top);
+	uint64_t tops[TOPS] = {};
 
-		for (; bits; bits &= bits - 1) {
-			size_t i = at + (unsigned)__builtin_ctzll(bits);
-			__atomic_fetch_add(&counts[select_key(x[i]) & 0xffff],
-					   1, __ATOMIC_RELAXED);
-		}
-	}
+	for (size_t i = 0; i < n; i++)
+		tops[select_key(x[i]) >> 16]++;
+	predict(cut, tops, count);
 }
 
-void select_find_key(struct select *select, const uint64_t *counts)
+static uint64_t count_below(const struct haul *haul, uint32_t key)
 {
-	uint64_t below = select->below;
-	uint32_t low = 0;
+	uint64_t below = 0;
 
-	while (low < SELECT_LOWS - 1 && below + counts[low] <= select->rank)
-		below += counts[low++];
-	select->key = select->top << 16 | low;
-	select->below = below;
-	select->equal = counts[low];
+	for (uint64_t i = 0; i < haul->n; i++)
+		below +=
+			haul->entries[i].key < key ? haul->entries[i].count : 0;
+	return below;
 }
 
-void select_mark(uint64_t *marks, size_t at, uint32_t key, const float *x,
-		 size_t n)
+/* Of the equal elements, the first on the other side. */
+static uint64_t find_nth(const struct select *cut)
 {
-	for (size_t begin = 0; begin < n; begin += 64) {
-		uint64_t bits = find_equal(
-			x + begin, n - begin < 64 ? n - begin : 64, 0, key);
-		size_t word = (at + begin) / 64, skip = (at + begin) % 64;
+	uint64_t lower = cut->rank - cut->below;
 
-		marks[word] |= bits << skip;
-		if (skip && bits >> (64 - skip))
-			marks[word + 1] |= bits >> (64 - skip);
-	}
+	if (cut->order == SELECT_EQUAL || lower == 0)
+		return 0;
+	return cut->order == SELECT_EARLIER ? cut->equal - lower : lower;
 }
 
-bool select_fold_marks(const struct select *select, const uint64_t *marks,
-		       size_t n_words, uint64_t *seen, uint64_t *ret_at)
+static void find_piece(struct select *cut, const struct haul *haul)
 {
-	if (*seen > select->nth)
-		return false;
-	for (size_t i = 0; i < n_words; i++) {
-		uint64_t word = marks[i];
-		unsigned n = (unsigned)__builtin_popcountll(word);
+	uint64_t seen = 0;
 
-		if (*seen + n <= select->nth) {
-			*seen += n;
+	for (uint64_t i = 0; i < haul->n; i++) {
+		const struct select_entry *entry = &haul->entries[i];
+		if (entry->key & HEAD)
+			cut->piece = (uint64_t)(entry->key & ~HEAD) << 32 |
+				     entry->count;
+		if (entry->key != cut->key)
 			continue;
-		}
-		for (uint64_t skip = select->nth - *seen; skip > 0; skip--)
-			word &= word - 1;
-		*seen = select->nth + 1;
-		*ret_at = i * 64 + (unsigned)__builtin_ctzll(word);
-		return true;
+		if (seen + entry->count > cut->nth)
+			break;
+		seen += entry->count;
 	}
-	return false;
+	cut->skip = cut->nth - seen;
+}
+
+/* Was it in the bags? */
+static bool find_in_haul(struct select *cut, const struct haul *haul)
+{
+	uint32_t least = cut->least, most = cut->most;
+	if (haul->full || cut->rank < haul->below ||
+	    cut->rank >= haul->below + count_below(haul, HEAD))
+		return false;
+
+	while (least < most) {
+		uint32_t middle = least + (most - least) / 2 + 1;
+		if (haul->below + count_below(haul, middle) <= cut->rank)
+			least = middle;
+		else
+			most = middle - 1;
+	}
+	cut->key = least;
+	cut->below = haul->below + count_below(haul, least);
+	cut->equal = haul->below + count_below(haul, least + 1) - cut->below;
+	cut->nth = find_nth(cut);
+	if (cut->nth)
+		find_piece(cut, haul);
+	return true;
+}
+
+enum select_pass select_settle(struct select *cut, enum select_pass pass,
+			       const void *sum, uint64_t count)
+{
+	const struct tops_sum *tops = sum;
+	const struct lows_sum *lows = sum;
+	const struct place *place = sum;
+
+	switch (pass) {
+	case SELECT_SAMPLE:
+		predict(cut, tops->counts, count);
+		return SELECT_BAGS;
+	case SELECT_TOPS:
+		cut->least = find_bin(tops->counts, TOPS, 0, cut->rank) << 16;
+		cut->most = cut->least | 0xffff;
+		return SELECT_TOP_BAGS;
+	case SELECT_LOWS:
+		cut->least +=
+			find_bin(lows->counts, LOWS, lows->below, cut->rank);
+		cut->most = cut->least;
+		return SELECT_KEY_BAGS;
+	case SELECT_LOCATE:
+		cut->index = place->index;
+		return SELECT_DONE;
+	default:
+		if (!find_in_haul(cut, sum))
+			return pass + 1;
+		return cut->nth ? SELECT_LOCATE : SELECT_DONE;
+	}
+}
+
+const struct select_entry *select_haul(const void *sum, uint64_t *ret_n)
+{
+	const struct haul *haul = sum;
+
+	*ret_n = haul->n;
+	return haul->entries;
 }
 
 double select_sum(const float *x, size_t n)

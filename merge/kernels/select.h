@@ -1,10 +1,21 @@
 /*
- * Order statistics by radix histograms: which of all elements has a given rank
- * by magnitude, exactly, in two passes over the elements, and a third where
- * the cut falls among equal ones.
+ * Order statistics: which of all elements has a given rank by magnitude,
+ * exactly, and where it is among equal ones; mostly in one pass.
  *
  * The key of an element is the bits of its magnitude, 31 of them: the order of
- * keys is that of magnitudes, NaN above infinity. Ranks ascend from 0.
+ * keys is that of magnitudes, NaN above infinity. Ranks ascend from 0. A *cut*
+ * is the place of a rank.
+ *
+ * A sample tells a range of keys that the cut is likely in. One pass then
+ * counts the elements below the range, and puts those in it into *bags*: of
+ * every piece its keys, and how often each. That settles the cut, and the piece
+ * in which it falls among equal elements; that piece alone is looked at once
+ * more. Where the range was wrong or the bags are full, histograms of the upper
+ * bits of all keys, then of the lower, give a range that is right, and one that
+ * is a single key: what is found never depends on the sample.
+ *
+ * One cut goes through select_scan(), select_fold() and select_settle() in all
+ * passes; several cuts do together, in parts and sums of their own.
  */
 #ifndef MERGE_KERNELS_SELECT_H
 #define MERGE_KERNELS_SELECT_H
@@ -16,21 +27,19 @@
 
 #include "merge/kernels/isa.h"
 
-#define SELECT_TOPS 32768u	  /* values of the upper 15 bits of a key */
-#define SELECT_LOWS 65536u	  /* values of the lower 16 bits */
-#define SELECT_NOT_FINITE 0x7f80u /* upper bits of infinity */
+#define SELECT_NOT_FINITE 0x7f800000u /* the key of infinity */
 
 #define SELECT_NAN                                                \
 	0x7fc00000u /* the key of every NaN that arithmetic gives \
 		     */
 
-#define select_count_tops ISA_NAME(select_count_tops)
-#define select_count_lows ISA_NAME(select_count_lows)
-#define select_mark ISA_NAME(select_mark)
-#define select_fold_tops ISA_NAME(select_fold_tops)
-#define select_find_top ISA_NAME(select_find_top)
-#define select_find_key ISA_NAME(select_find_key)
-#define select_fold_marks ISA_NAME(select_fold_marks)
+#define select_sizes ISA_NAME(select_sizes)
+#define select_reach ISA_NAME(select_reach)
+#define select_scan ISA_NAME(select_scan)
+#define select_fold ISA_NAME(select_fold)
+#define select_settle ISA_NAME(select_settle)
+#define select_predict ISA_NAME(select_predict)
+#define select_haul ISA_NAME(select_haul)
 #define select_sum ISA_NAME(select_sum)
 
 static inline uint32_t select_key(float x)
@@ -68,37 +77,81 @@ static inline uint64_t select_pack64(const uint8_t flags[64])
 	return bits;
 }
 
-/* What becomes known, pass by pass, of the element with a rank. */
-struct select {
-	uint64_t rank;
-	uint32_t top;	/* upper bits of its key, after the first pass */
-	uint32_t key;	/* after the second */
-	uint64_t below; /* elements with smaller upper bits, then keys */
-	uint64_t equal; /* elements with its key, after the second */
-	/*
-	 * Of the elements with its key, in their order, the one numbered nth
-	 * has this index; found by the third pass.
-	 */
-	uint64_t nth, index;
+/* The passes, in their order; most cuts need few of them. */
+enum select_pass {
+	SELECT_SAMPLE,
+	SELECT_BAGS,
+	SELECT_TOPS, /* the range was wrong, or too much in it */
+	SELECT_TOP_BAGS,
+	SELECT_LOWS, /* still too much */
+	SELECT_KEY_BAGS,
+	SELECT_LOCATE, /* the cut is among equal elements */
+	SELECT_DONE,
 };
 
-/* First pass: counts (SELECT_TOPS,). */
-void select_count_tops(uint32_t *counts, const float *x, size_t n);
-void select_fold_tops(uint64_t *sum, const uint32_t *counts);
-void select_find_top(struct select *select, const uint64_t *counts);
+/* Which of equal elements counts as the larger? */
+enum select_order {
+	SELECT_EQUAL, /* no matter */
+	SELECT_LATER,
+	SELECT_EARLIER,
+};
 
-/* Second: adds with tally() to counts (SELECT_LOWS,) of elements of one top. */
-void select_count_lows(uint64_t *counts, uint32_t top, const float *x,
-		       size_t n);
-void select_find_key(struct select *select, const uint64_t *counts);
+struct select {
+	uint64_t rank; /* below the number of elements */
+	enum select_order order;
+	uint32_t least, most; /* the range of keys, both included */
+	uint32_t key;	      /* of the element with the rank */
+	uint64_t below;	      /* elements with smaller keys */
+	uint64_t equal;	      /* elements with this key */
+	/*
+	 * Of the elements with this key, in their order, the one numbered nth
+	 * is the first on the other side of the cut; 0: all are on one side. It
+	 * is the one numbered skip of those in its piece, and has this index.
+	 */
+	uint64_t nth, piece, skip, index;
+};
 
-/* Third: marks (bits,) elements with this key, from bit `at` on. */
-void select_mark(uint64_t *marks, size_t at, uint32_t key, const float *x,
+/* Is what a pass gathers the same for all cuts of the same elements? */
+static inline bool select_shared(enum select_pass pass)
+{
+	return pass == SELECT_SAMPLE || pass == SELECT_TOPS;
+}
+
+/* Bytes of a pass for one cut of n_cuts, in a tensor of count elements. */
+struct select_sizes {
+	size_t part, sum;
+};
+struct select_sizes select_sizes(enum select_pass pass, unsigned n_cuts,
+				 uint64_t count);
+
+/* How many of the n elements from `first` on a pass needs. */
+size_t select_reach(const struct select *cut, enum select_pass pass,
+		    uint64_t piece, uint64_t first, size_t n, uint64_t count);
+
+/* piece: its first element. */
+void select_scan(const struct select *cut, enum select_pass pass,
+		 uint64_t piece, uint64_t first, void *part, const float *x,
 		 size_t n);
+void select_fold(void *sum, const void *part, enum select_pass pass,
+		 unsigned n_cuts, uint64_t count);
 
-/* seen: marks folded so far. True when the nth was among these of a piece. */
-bool select_fold_marks(const struct select *select, const uint64_t *marks,
-		       size_t n_words, uint64_t *seen, uint64_t *ret_at);
+/*
+ * The pass that the cut needs next. rank and order are set before, and may be
+ * as the pass has told; several cuts go on with the least of their passes.
+ */
+enum select_pass select_settle(struct select *cut, enum select_pass pass,
+			       const void *sum, uint64_t count);
+
+/* The range by n values drawn from count elements in another way than
+ * SELECT_SAMPLE does. */
+void select_predict(struct select *cut, const float *x, size_t n,
+		    uint64_t count);
+
+/* Keys and how often they are, of all bags. */
+struct select_entry {
+	uint32_t key, count; /* a key above all others heads a piece's */
+};
+const struct select_entry *select_haul(const void *sum, uint64_t *ret_n);
 
 /* Sum of the magnitudes, in f64, of one fixed shape. */
 double select_sum(const float *x, size_t n);

@@ -16,11 +16,10 @@ static const struct method_param params[] = {
 	{},
 };
 
-enum {
-	PASS_ROWS,
-	PASS_TOPS,
-	PASS_LOWS,
-};
+/* The first pass, in place of a sample: it makes one, too, of an element of
+ * every stretch of them. */
+#define PASS_ROWS SELECT_SAMPLE
+#define STRETCH 256
 
 enum {
 	FIRST_QUARTILE,
@@ -52,20 +51,46 @@ static size_t fusion_facts_size(const struct method_args *args)
 	return sizeof(struct fusion_facts) + count_rows(args) * sizeof(double);
 }
 
+/* As many as keep what is behind them aligned. */
+static uint64_t count_stretches(const struct method_args *args)
+{
+	return args->count / STRETCH / 2 * 2;
+}
+
+/* The element of a stretch that is kept; they are in all columns. */
+static uint64_t kept_element(uint64_t stretch)
+{
+	uint32_t place = (uint32_t)stretch * 0x9e3779b1u >> 24;
+	_Static_assert(STRETCH == 1 << (32 - 24), "bits of a place");
+
+	return stretch * STRETCH + place;
+}
+
+/* Quantiles that a pass gathers something for. */
+static unsigned count_gathered(unsigned pass)
+{
+	return select_shared(pass) ? 1 : N_QUANTILES;
+}
+
 static struct method_sizes fusion_sizes(unsigned pass,
 					const struct method_args *args)
 {
-	switch (pass) {
-	case PASS_ROWS:
-		return (struct method_sizes){.sum = count_rows(args) *
-						    sizeof(double)};
-	case PASS_TOPS:
-		return (struct method_sizes){SELECT_TOPS * sizeof(uint32_t),
-					     SELECT_TOPS * sizeof(uint64_t)};
-	default:
-		return (struct method_sizes){.sum = N_QUANTILES * SELECT_LOWS *
-						    sizeof(uint64_t)};
-	}
+	if (pass == PASS_ROWS)
+		return (struct method_sizes){
+			.sum = count_rows(args) * sizeof(double) +
+			       count_stretches(args) * sizeof(float)};
+
+	struct select_sizes sizes =
+		select_sizes(pass, N_QUANTILES, args->count);
+	return (struct method_sizes){
+		.part = count_gathered(pass) * sizes.part,
+		.sum = count_gathered(pass) * sizes.sum,
+	};
+}
+
+static inline float importance(float change, float divergence)
+{
+	return fabsf(change) * divergence;
 }
 
 /* Importance, in place of the other model. */
@@ -73,7 +98,25 @@ static void weigh(float *restrict x, const float *restrict base,
 		  float divergence, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		x[i] = fabsf(x[i] - base[i]) * divergence;
+		x[i] = importance(x[i] - base[i], divergence);
+}
+
+/* Keeps those elements of a row for the sample. */
+static void keep_some(float *kept, const float *x, const float *base,
+		      uint64_t row, float divergence,
+		      const struct method_args *args)
+{
+	uint64_t first = row * args->row, end = first + args->row;
+	uint64_t stretches = count_stretches(args);
+
+	for (uint64_t s = first / STRETCH; s < stretches; s++) {
+		uint64_t at = kept_element(s);
+		if (at >= end)
+			break;
+		if (at >= first)
+			kept[s] = importance(x[at - first] - base[at - first],
+					     divergence);
+	}
 }
 
 static void scan_row(const struct method_scan *scan, size_t at,
@@ -84,24 +127,20 @@ static void scan_row(const struct method_scan *scan, size_t at,
 	const float *base = scan->in[args->base] + at;
 	float *other = scan->in[1 - args->base] + at;
 	double *divergences = scan->sum;
-	uint64_t *lows = scan->sum;
+	float *kept = (float *)(divergences + count_rows(args));
+	size_t size = select_sizes(scan->pass, N_QUANTILES, args->count).part;
 
 	if (scan->pass == PASS_ROWS) {
 		divergences[row] = softmax_divergence(other, base, args->row);
+		keep_some(kept, other, base, row, (float)divergences[row],
+			  args);
 		return;
 	}
 	weigh(other, base, (float)facts->divergences[row], args->row);
-	if (scan->pass == PASS_TOPS) {
-		select_count_tops(scan->part, other, args->row);
-		return;
-	}
-	for (int i = 0; i < N_QUANTILES; i++) {
-		uint32_t top = facts->quantiles[i].top;
-		bool counted = i > 0 && facts->quantiles[i - 1].top == top;
-		if (!counted)
-			select_count_lows(lows + i * SELECT_LOWS, top, other,
-					  args->row);
-	}
+	for (unsigned i = 0; i < count_gathered(scan->pass); i++)
+		select_scan(&facts->quantiles[i], scan->pass, scan->piece,
+			    scan->first + at, (char *)scan->part + i * size,
+			    other, args->row);
 }
 
 static void fusion_scan(const struct method_scan *scan,
@@ -114,11 +153,14 @@ static void fusion_scan(const struct method_scan *scan,
 static void fusion_fold(void *sum, const void *part, unsigned pass,
 			const void *facts, const struct method_args *args)
 {
+	struct select_sizes sizes =
+		select_sizes(pass, N_QUANTILES, args->count);
 	(void)facts;
-	(void)args;
 
-	if (pass == PASS_TOPS)
-		select_fold_tops(sum, part);
+	for (unsigned i = 0; pass != PASS_ROWS && i < count_gathered(pass); i++)
+		select_fold((char *)sum + i * sizes.sum,
+			    (const char *)part + i * sizes.part, pass,
+			    N_QUANTILES, args->count);
 }
 
 static double quantile(const struct fusion_facts *facts, int i)
@@ -126,43 +168,47 @@ static double quantile(const struct fusion_facts *facts, int i)
 	return (double)select_value(facts->quantiles[i].key);
 }
 
-static unsigned settle_lows(struct fusion_facts *facts, const uint64_t *lows)
+static void settle_rows(struct fusion_facts *facts, const double *divergences,
+			const struct method_args *args)
 {
-	const uint64_t *own = lows;
+	static const double shares[] = {0.25, 0.5, 0.75};
+	uint64_t rows = count_rows(args), n = count_stretches(args);
+	const float *kept = (const float *)(divergences + rows);
 
+	memcpy(facts->divergences, divergences, rows * sizeof(double));
+	plain_doubles(facts->divergences, rows);
 	for (int i = 0; i < N_QUANTILES; i++) {
-		struct select *quantiles = facts->quantiles;
-		if (i > 0 && quantiles[i].top != quantiles[i - 1].top)
-			own = lows + i * SELECT_LOWS;
-		select_find_key(&quantiles[i], own);
+		double last = args->count ? (double)(args->count - 1) : 0;
+		facts->quantiles[i].rank = (uint64_t)(shares[i] * last);
+		select_predict(&facts->quantiles[i], kept, n, args->count);
 	}
-	facts->limit = quantile(facts, MEDIAN) +
-		       1.5 * (quantile(facts, THIRD_QUARTILE) -
-			      quantile(facts, FIRST_QUARTILE));
-	plain_doubles(&facts->limit, 1);
-	return 0;
 }
 
 static unsigned fusion_settle(void *facts, unsigned pass, const void *sum,
 			      const struct method_args *args)
 {
-	static const double shares[] = {0.25, 0.5, 0.75};
 	struct fusion_facts *own = facts;
-	uint64_t rows = count_rows(args);
-
+	size_t size = select_sizes(pass, N_QUANTILES, args->count).sum;
+	enum select_pass next = SELECT_DONE;
 	if (pass == PASS_ROWS) {
-		memcpy(own->divergences, sum, rows * sizeof(double));
-		plain_doubles(own->divergences, rows);
-		return PASS_TOPS;
+		settle_rows(own, sum, args);
+		return SELECT_BAGS;
 	}
-	if (pass == PASS_LOWS)
-		return settle_lows(own, sum);
-	for (int i = 0; i < N_QUANTILES; i++) {
-		double last = args->count ? (double)(args->count - 1) : 0;
-		own->quantiles[i].rank = (uint64_t)(shares[i] * last);
-		select_find_top(&own->quantiles[i], sum);
+
+	for (unsigned i = 0; i < N_QUANTILES; i++) {
+		enum select_pass wanted = select_settle(
+			&own->quantiles[i], pass,
+			(const char *)sum + i % count_gathered(pass) * size,
+			args->count);
+		next = wanted < next ? wanted : next;
 	}
-	return PASS_LOWS;
+	if (next != SELECT_DONE)
+		return next;
+	own->limit =
+		quantile(own, MEDIAN) + 1.5 * (quantile(own, THIRD_QUARTILE) -
+					       quantile(own, FIRST_QUARTILE));
+	plain_doubles(&own->limit, 1);
+	return 0;
 }
 
 static bool fusion_tell(struct method_fact *ret, unsigned i, const void *facts,
@@ -193,8 +239,8 @@ static void fuse(float *restrict out, const float *restrict x,
 {
 	for (size_t i = 0; i < n; i++) {
 		float change = x[i] - base[i];
-		float importance = fabsf(change) * divergence;
-		float mask = (double)importance >= limit ? 1.0f : 0.0f;
+		double weight = (double)importance(change, divergence);
+		float mask = weight >= limit ? 1.0f : 0.0f;
 
 		out[i] = base[i] + change * mask;
 	}

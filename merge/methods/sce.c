@@ -13,8 +13,6 @@
 #include "merge/methods/gather.h"
 #include "merge/methods/method.h"
 
-#define MARK_WORDS (PIECE / 64)
-
 enum {
 	SELECT_TOPK,
 	INT8_MASK,
@@ -33,13 +31,8 @@ static const struct method_param params[] = {
 	{},
 };
 
-/* Passes; without selection only the last, as the first. */
-enum {
-	PASS_TOPS,
-	PASS_LOWS,
-	PASS_TIES,
-	PASS_SQUARES,
-};
+/* Behind the passes that select; without them it is the first. */
+#define PASS_SQUARES SELECT_DONE
 
 struct sce_facts {
 	struct select cut;
@@ -47,23 +40,9 @@ struct sce_facts {
 	double squares[];	/* (n_inputs,) sums over what is kept */
 };
 
-struct tops_part {
-	uint64_t zeros;
-	uint32_t counts[SELECT_TOPS];
-};
-
-struct tops_sum {
-	uint64_t zeros;
-	uint64_t counts[SELECT_TOPS];
-};
-
-struct marks_part {
-	uint64_t piece;
-	uint64_t marks[MARK_WORDS];
-};
-
-struct marks_sum {
-	uint64_t seen, index;
+/* In parts and sums of the passes that select; the cut's is behind it. */
+struct variances {
+	uint64_t zeros, n;
 };
 
 static int sce_copies(const struct method_args *args)
@@ -91,21 +70,25 @@ static unsigned kind_of(unsigned pass, const struct method_args *args)
 static struct method_sizes sce_sizes(unsigned pass,
 				     const struct method_args *args)
 {
+	unsigned kind = kind_of(pass, args);
 	size_t squares = args->n_inputs * sizeof(double);
-
-	switch (kind_of(pass, args)) {
-	case PASS_TOPS:
-		return (struct method_sizes){sizeof(struct tops_part),
-					     sizeof(struct tops_sum)};
-	case PASS_LOWS:
-		return (struct method_sizes){.sum = SELECT_LOWS *
-						    sizeof(uint64_t)};
-	case PASS_TIES:
-		return (struct method_sizes){sizeof(struct marks_part),
-					     sizeof(struct marks_sum)};
-	default:
+	if (kind == PASS_SQUARES)
 		return (struct method_sizes){squares, squares};
-	}
+
+	struct select_sizes sizes = select_sizes(kind, 1, args->count);
+	return (struct method_sizes){
+		.part = sizeof(struct variances) + sizes.part,
+		.sum = sizeof(struct variances) + sizes.sum,
+	};
+}
+
+static size_t sce_reach(const struct method_scan *scan,
+			const struct method_args *args)
+{
+	const struct sce_facts *facts = scan->facts;
+
+	return select_reach(&facts->cut, kind_of(scan->pass, args), scan->piece,
+			    scan->first, scan->n, args->count);
 }
 
 static void find_deltas(float *const *in, size_t n,
@@ -261,97 +244,75 @@ static void sce_scan(const struct method_scan *scan,
 		     const struct method_args *args)
 {
 	const struct sce_facts *facts = scan->facts;
-	struct tops_part *tops = scan->part;
-	struct marks_part *marks = scan->part;
-	unsigned kind = kind_of(scan->pass, args);
+	struct variances *part = scan->part;
 	float variance[TILE];
-	if (kind == PASS_SQUARES) {
+	if (kind_of(scan->pass, args) == PASS_SQUARES) {
 		scan_squares(scan, args);
 		return;
 	}
 
 	find_deltas(scan->in, scan->n, args);
 	find_variance(variance, scan->in, scan->n, args);
-	if (kind == PASS_TOPS) {
-		select_count_tops(tops->counts, variance, scan->n);
-		tops->zeros += count_zeros(variance, scan->n);
-	} else if (kind == PASS_LOWS) {
-		select_count_lows(scan->sum, facts->cut.top, variance, scan->n);
-	} else {
-		marks->piece = scan->piece;
-		select_mark(marks->marks, scan->first - scan->piece,
-			    facts->cut.key, variance, scan->n);
-	}
+	part->zeros += count_zeros(variance, scan->n);
+	part->n += scan->n;
+	select_scan(&facts->cut, scan->pass, scan->piece, scan->first, part + 1,
+		    variance, scan->n);
 }
 
 static void sce_fold(void *sum, const void *part, unsigned pass,
 		     const void *facts, const struct method_args *args)
 {
-	const struct sce_facts *own = facts;
-	const struct tops_part *tops = part;
-	struct tops_sum *tops_sum = sum;
-	const struct marks_part *marks = part;
-	struct marks_sum *marks_sum = sum;
-	uint64_t at;
-
-	switch (kind_of(pass, args)) {
-	case PASS_TOPS:
-		tops_sum->zeros += tops->zeros;
-		select_fold_tops(tops_sum->counts, tops->counts);
-		break;
-	case PASS_LOWS:
-		break;
-	case PASS_TIES:
-		if (select_fold_marks(&own->cut, marks->marks, MARK_WORDS,
-				      &marks_sum->seen, &at))
-			marks_sum->index = marks->piece + at;
-		break;
-	default:
+	struct variances *all = sum;
+	const struct variances *own = part;
+	(void)facts;
+	if (kind_of(pass, args) == PASS_SQUARES) {
 		add_doubles(sum, part, args->n_inputs);
+		return;
 	}
+
+	all->zeros += own->zeros;
+	all->n += own->n;
+	select_fold(all + 1, own + 1, pass, 1, args->count);
 }
 
-static unsigned settle_tops(struct sce_facts *facts, const struct tops_sum *sum,
-			    const struct method_args *args)
+/* Of how many elements are kept a pass over some of them tells nearly, one over
+ * all exactly. */
+static void find_rank(struct sce_facts *facts, const struct variances *seen,
+		      const struct method_args *args)
 {
-	double share = arg_shared(args, SELECT_TOPK);
+	double share = (double)(seen->n - seen->zeros) / (double)seen->n;
 
-	facts->varying = args->count - sum->zeros;
-	facts->keep = (uint64_t)((double)facts->varying * share);
+	facts->varying = seen->n == args->count
+				 ? seen->n - seen->zeros
+				 : (uint64_t)(share * (double)args->count);
+	facts->keep = (uint64_t)((double)facts->varying *
+				 arg_shared(args, SELECT_TOPK));
 	facts->cut.rank = args->count - facts->keep;
-	if (facts->keep == 0)
-		return 0;
-	select_find_top(&facts->cut, sum->counts);
-	return PASS_LOWS;
+	facts->cut.order = SELECT_EARLIER;
 }
 
-static unsigned settle_lows(struct sce_facts *facts, const uint64_t *lows)
+/* With nothing kept there is nothing to look for. */
+static unsigned settle_cut(struct sce_facts *facts, unsigned pass,
+			   const struct variances *sum,
+			   const struct method_args *args)
 {
-	select_find_key(&facts->cut, lows);
-	uint64_t lower = facts->cut.rank - facts->cut.below;
-	facts->cut.nth = lower ? facts->cut.equal - lower : 0;
-	return lower ? PASS_TIES : PASS_SQUARES;
+	if (pass != SELECT_LOCATE)
+		find_rank(facts, sum, args);
+	if (facts->keep == 0)
+		return sum->n == args->count ? 0 : pass + 1;
+	return select_settle(&facts->cut, pass, sum + 1, args->count);
 }
 
 static unsigned sce_settle(void *facts, unsigned pass, const void *sum,
 			   const struct method_args *args)
 {
 	struct sce_facts *own = facts;
-	const struct marks_sum *marks = sum;
+	if (kind_of(pass, args) != PASS_SQUARES)
+		return settle_cut(own, pass, sum, args);
 
-	switch (kind_of(pass, args)) {
-	case PASS_TOPS:
-		return settle_tops(own, sum, args);
-	case PASS_LOWS:
-		return settle_lows(own, sum);
-	case PASS_TIES:
-		own->cut.index = marks->index;
-		return PASS_SQUARES;
-	default:
-		memcpy(own->squares, sum, args->n_inputs * sizeof(double));
-		plain_doubles(own->squares, args->n_inputs);
-		return 0;
-	}
+	memcpy(own->squares, sum, args->n_inputs * sizeof(double));
+	plain_doubles(own->squares, args->n_inputs);
+	return 0;
 }
 
 /* Weights that sum up to 1: (n_inputs,) */
@@ -446,6 +407,7 @@ const struct method ISA_NAME(method_sce) = {
 	.facts_size = sce_facts_size,
 	.sizes = sce_sizes,
 	.scan = sce_scan,
+	.reach = sce_reach,
 	.fold = sce_fold,
 	.settle = sce_settle,
 	.tell = sce_tell,

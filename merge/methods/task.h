@@ -17,6 +17,7 @@
 #define magnitude_facts_size ISA_NAME(magnitude_facts_size)
 #define magnitude_sizes ISA_NAME(magnitude_sizes)
 #define magnitude_scan ISA_NAME(magnitude_scan)
+#define magnitude_reach ISA_NAME(magnitude_reach)
 #define magnitude_fold ISA_NAME(magnitude_fold)
 #define magnitude_settle ISA_NAME(magnitude_settle)
 #define magnitude_tell ISA_NAME(magnitude_tell)
@@ -88,6 +89,8 @@ struct method_sizes magnitude_sizes(unsigned pass,
 				    const struct method_args *args);
 void magnitude_scan(const struct method_scan *scan,
 		    const struct method_args *args);
+size_t magnitude_reach(const struct method_scan *scan,
+		       const struct method_args *args);
 void magnitude_fold(void *sum, const void *part, unsigned pass,
 		    const void *facts, const struct method_args *args);
 unsigned magnitude_settle(void *facts, unsigned pass, const void *sum,
@@ -148,9 +151,9 @@ int della_check(const struct method_args *args, struct error *err);
 
 #define TASK_MAGNITUDE                                                \
 	.facts_size = magnitude_facts_size, .sizes = magnitude_sizes, \
-	.scan = magnitude_scan, .fold = magnitude_fold,               \
-	.settle = magnitude_settle, .tell = magnitude_tell,           \
-	.copies = task_copies, .blend = task_blend
+	.scan = magnitude_scan, .reach = magnitude_reach,             \
+	.fold = magnitude_fold, .settle = magnitude_settle,           \
+	.tell = magnitude_tell, .copies = task_copies, .blend = task_blend
 
 #define TASK_CHANCE                                                          \
 	.random = true, .facts_size = chance_facts_size,                     \

@@ -12,49 +12,24 @@
 #include "merge/methods/gather.h"
 #include "merge/methods/task.h"
 
+enum {
+	LOW,
+	HIGH, /* where the largest are dropped */
+	N_CUTS,
+};
+
 /* Of one input. */
 struct cut_facts {
-	struct select low, high; /* the cuts' elements */
-	uint64_t keep;		 /* elements */
+	struct select cuts[N_CUTS];
+	uint64_t keep; /* elements */
 	uint64_t not_finite;
 	double before, after; /* sums of magnitudes, for rescale */
 };
 
-enum {
-	PASS_TOPS,
-	PASS_LOWS,
-	PASS_TIES,
-};
-
-/* Parts and sums of the passes, for one input each. */
-struct tops_part {
-	double sum; /* of magnitudes, for rescale */
-	uint32_t counts[SELECT_TOPS];
-};
-
-struct tops_sum {
-	double sum;
-	uint64_t counts[SELECT_TOPS];
-};
-
-struct lows_part {
-	double sum; /* of magnitudes between the cuts */
-};
-
-struct lows_sum {
-	double sum;
-	uint64_t low[SELECT_LOWS], high[SELECT_LOWS]; /* high: unless equal */
-};
-
-#define MARK_WORDS (PIECE / 64)
-
-struct marks_part {
-	uint64_t piece;
-	uint64_t low[MARK_WORDS], high[MARK_WORDS];
-};
-
-struct marks_sum {
-	uint64_t low_seen, low_index, high_seen, high_index;
+/* Of one input, in parts and sums; those of its cuts are behind it. */
+struct magnitudes {
+	uint64_t not_finite;
+	double before, between; /* the ranges of the cuts */
 };
 
 /* How many elements are dropped below, and how many at the top. */
@@ -84,242 +59,292 @@ size_t magnitude_facts_size(const struct method_args *args)
 	return 0;
 }
 
+/* Cuts of an input; none where all or none is kept. */
+static unsigned count_cuts(unsigned input, const struct method_args *args)
+{
+	uint64_t low, high;
+	if (!task_prunes(args, input))
+		return 0;
+
+	find_ranks(&low, &high, input, args);
+	return low == high ? 0 : high < args->count ? 2 : 1;
+}
+
+/* Cuts of an input that a pass gathers something for. */
+static unsigned count_gathered(unsigned input, unsigned pass,
+			       const struct method_args *args)
+{
+	unsigned n_cuts = count_cuts(input, args);
+
+	return n_cuts > 1 && select_shared(pass) ? 1 : n_cuts;
+}
+
+static struct select_sizes cut_sizes(unsigned pass,
+				     const struct method_args *args)
+{
+	return select_sizes(pass, N_CUTS * args->n_inputs, args->count);
+}
+
+/* size is of one cut. */
+static size_t input_size(size_t size, unsigned pass,
+			 const struct method_args *args)
+{
+	bool both = task_of(args)->outliers && !select_shared(pass);
+
+	return sizeof(struct magnitudes) + (both ? N_CUTS : 1) * size;
+}
+
 struct method_sizes magnitude_sizes(unsigned pass,
 				    const struct method_args *args)
 {
-	static const struct method_sizes sizes[] = {
-		[PASS_TOPS] = {sizeof(struct tops_part),
-			       sizeof(struct tops_sum)},
-		[PASS_LOWS] = {sizeof(struct lows_part),
-			       sizeof(struct lows_sum)},
-		[PASS_TIES] = {sizeof(struct marks_part),
-			       sizeof(struct marks_sum)},
-	};
+	struct select_sizes sizes = cut_sizes(pass, args);
+	size_t n_vectors = args->n_inputs - 1;
 
 	return (struct method_sizes){
-		.part = args->n_inputs * sizes[pass].part,
-		.sum = args->n_inputs * sizes[pass].sum,
+		.part = n_vectors * input_size(sizes.part, pass, args),
+		.sum = n_vectors * input_size(sizes.sum, pass, args),
 	};
 }
 
-static bool has_high(const struct cut_facts *facts,
-		     const struct method_args *args)
+/* What an input other than the base has in a part or in a sum. */
+struct gathered {
+	struct magnitudes *all;
+	void *cuts[N_CUTS]; /* the same where a pass serves both */
+};
+
+static struct gathered find_gathered(const void *room, size_t size,
+				     unsigned input, unsigned pass,
+				     const struct method_args *args)
 {
-	return facts->high.rank < args->count;
+	unsigned place = input - ((int)input > args->base);
+	char *own = (char *)room + place * input_size(size, pass, args);
+	char *low = own + sizeof(struct magnitudes);
+
+	return (struct gathered){
+		.all = (void *)own,
+		.cuts = {low, select_shared(pass) ? low : low + size},
+	};
 }
 
-static bool keeps_some(const struct cut_facts *facts)
+size_t magnitude_reach(const struct method_scan *scan,
+		       const struct method_args *args)
 {
-	return facts->low.rank < facts->high.rank;
+	const struct cut_facts *facts = scan->facts;
+	size_t most = 0;
+
+	for (unsigned i = 0; i < args->n_inputs; i++) {
+		unsigned n_cuts = count_cuts(i, args);
+		for (unsigned c = 0; c < n_cuts; c++) {
+			size_t n = select_reach(&facts[i].cuts[c], scan->pass,
+						scan->piece, scan->first,
+						scan->n, args->count);
+			most = n > most ? n : most;
+		}
+	}
+	return most;
 }
 
-/* Sum of the elements that are kept whatever the lower bits of the cuts. */
+static bool fills_bags(unsigned pass)
+{
+	return pass == SELECT_BAGS || pass == SELECT_TOP_BAGS ||
+	       pass == SELECT_KEY_BAGS;
+}
+
+/* Sum of the elements that are kept wherever in their ranges the cuts are. */
 static double sum_between(const struct cut_facts *facts, const float *delta,
-			  size_t n, const struct method_args *args)
+			  size_t n, unsigned n_cuts)
 {
-	uint32_t low = facts->low.top;
-	uint32_t high = has_high(facts, args) ? facts->high.top : SELECT_TOPS;
+	uint32_t low = facts->cuts[LOW].most;
+	uint32_t high = n_cuts > HIGH ? facts->cuts[HIGH].least : UINT32_MAX;
 	float kept[TILE];
 
 	for (size_t i = 0; i < n; i++) {
-		uint32_t top = select_key(delta[i]) >> 16;
-		kept[i] = top > low && top < high ? delta[i] : 0;
+		uint32_t key = select_key(delta[i]);
+		kept[i] = key > low && key < high ? delta[i] : 0;
 	}
 	return select_sum(kept, n);
 }
 
-static void scan_tops(struct tops_part *part, const float *delta, size_t n,
-		      const struct method_args *args)
+static void scan_magnitudes(struct magnitudes *part,
+			    const struct cut_facts *facts, const float *delta,
+			    size_t n, unsigned n_cuts,
+			    const struct method_args *args)
 {
-	select_count_tops(part->counts, delta, n);
-	if (arg_shared(args, TASK_RESCALE))
-		part->sum += select_sum(delta, n);
-}
+	uint32_t not_finite = 0;
 
-static void scan_lows(struct lows_part *part, struct lows_sum *sum,
-		      const struct cut_facts *facts, const float *delta,
-		      size_t n, const struct method_args *args)
-{
-	if (!keeps_some(facts))
+	for (size_t i = 0; i < n; i++)
+		not_finite += select_key(delta[i]) >= SELECT_NOT_FINITE;
+	part->not_finite += not_finite;
+	if (!arg_shared(args, TASK_RESCALE))
 		return;
-	select_count_lows(sum->low, facts->low.top, delta, n);
-	if (has_high(facts, args) && facts->high.top != facts->low.top)
-		select_count_lows(sum->high, facts->high.top, delta, n);
-	if (arg_shared(args, TASK_RESCALE))
-		part->sum += sum_between(facts, delta, n, args);
-}
-
-static void scan_ties(struct marks_part *part, const struct cut_facts *facts,
-		      const struct method_scan *scan, const float *delta)
-{
-	size_t at = (size_t)(scan->first - scan->piece);
-
-	part->piece = scan->piece;
-	if (facts->low.nth)
-		select_mark(part->low, at, facts->low.key, delta, scan->n);
-	if (facts->high.nth)
-		select_mark(part->high, at, facts->high.key, delta, scan->n);
+	part->before += select_sum(delta, n);
+	part->between += sum_between(facts, delta, n, n_cuts);
 }
 
 void magnitude_scan(const struct method_scan *scan,
 		    const struct method_args *args)
 {
 	const struct cut_facts *facts = scan->facts;
+	size_t size = cut_sizes(scan->pass, args).part;
 
 	for (unsigned i = 0; i < args->n_inputs; i++) {
-		if (!task_prunes(args, i))
+		unsigned n_cuts = count_gathered(i, scan->pass, args);
+		struct gathered part;
+		if (n_cuts == 0)
 			continue;
+
+		part = find_gathered(scan->part, size, i, scan->pass, args);
 		task_delta(scan->in[i], scan->in[args->base], scan->n);
-		if (scan->pass == PASS_TOPS)
-			scan_tops((struct tops_part *)scan->part + i,
-				  scan->in[i], scan->n, args);
-		else if (scan->pass == PASS_LOWS)
-			scan_lows((struct lows_part *)scan->part + i,
-				  (struct lows_sum *)scan->sum + i, &facts[i],
-				  scan->in[i], scan->n, args);
-		else
-			scan_ties((struct marks_part *)scan->part + i,
-				  &facts[i], scan, scan->in[i]);
+		for (unsigned c = 0; c < n_cuts; c++)
+			select_scan(&facts[i].cuts[c], scan->pass, scan->piece,
+				    scan->first, part.cuts[c], scan->in[i],
+				    scan->n);
+		if (fills_bags(scan->pass))
+			scan_magnitudes(part.all, &facts[i], scan->in[i],
+					scan->n, n_cuts, args);
 	}
 }
 
-static void fold_tops(struct tops_sum *sum, const struct tops_part *part)
+static void fold_magnitudes(struct magnitudes *sum,
+			    const struct magnitudes *part)
 {
-	sum->sum += part->sum;
-	select_fold_tops(sum->counts, part->counts);
-}
-
-static void fold_marks(struct marks_sum *sum, const struct marks_part *part,
-		       const struct cut_facts *facts)
-{
-	uint64_t at;
-
-	if (facts->low.nth &&
-	    select_fold_marks(&facts->low, part->low, MARK_WORDS,
-			      &sum->low_seen, &at))
-		sum->low_index = part->piece + at;
-	if (facts->high.nth &&
-	    select_fold_marks(&facts->high, part->high, MARK_WORDS,
-			      &sum->high_seen, &at))
-		sum->high_index = part->piece + at;
+	sum->not_finite += part->not_finite;
+	sum->before += part->before;
+	sum->between += part->between;
 }
 
 void magnitude_fold(void *sum, const void *part, unsigned pass,
 		    const void *facts, const struct method_args *args)
 {
+	struct select_sizes sizes = cut_sizes(pass, args);
+	(void)facts;
+
 	for (unsigned i = 0; i < args->n_inputs; i++) {
-		if (!task_prunes(args, i))
+		unsigned n_cuts = count_gathered(i, pass, args);
+		struct gathered all, own;
+		if (n_cuts == 0)
 			continue;
-		if (pass == PASS_TOPS)
-			fold_tops((struct tops_sum *)sum + i,
-				  (const struct tops_part *)part + i);
-		else if (pass == PASS_LOWS)
-			((struct lows_sum *)sum)[i].sum +=
-				((const struct lows_part *)part)[i].sum;
-		else
-			fold_marks((struct marks_sum *)sum + i,
-				   (const struct marks_part *)part + i,
-				   (const struct cut_facts *)facts + i);
+
+		all = find_gathered(sum, sizes.sum, i, pass, args);
+		own = find_gathered(part, sizes.part, i, pass, args);
+		fold_magnitudes(all.all, own.all);
+		for (unsigned c = 0; c < n_cuts; c++)
+			select_fold(all.cuts[c], own.cuts[c], pass,
+				    N_CUTS * args->n_inputs, args->count);
 	}
 }
 
-static void settle_tops(struct cut_facts *facts, const struct tops_sum *sum,
-			unsigned input, const struct method_args *args)
+/* Sum of the elements in the bags with keys between two, without these. */
+static double sum_bags(const void *sum, uint32_t low, uint32_t high)
 {
-	find_ranks(&facts->low.rank, &facts->high.rank, input, args);
-	facts->keep = facts->high.rank - facts->low.rank;
-	facts->before = sum->sum;
-	for (uint32_t i = SELECT_NOT_FINITE; i < SELECT_TOPS; i++)
-		facts->not_finite += sum->counts[i];
-	if (!keeps_some(facts))
-		return;
-	select_find_top(&facts->low, sum->counts);
-	if (has_high(facts, args))
-		select_find_top(&facts->high, sum->counts);
+	uint64_t n;
+	const struct select_entry *entries = select_haul(sum, &n);
+	double magnitudes = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (entries[i].key > low && entries[i].key < high)
+			magnitudes += (double)entries[i].count *
+				      (double)select_value(entries[i].key);
+	return magnitudes;
 }
 
-/* Sum of the kept elements whose upper bits are those of a cut. */
-static double sum_at_cuts(const struct cut_facts *facts, const uint64_t *lows,
-			  uint64_t below, uint32_t top)
+/* Sum of the elements with a cut's key whose ranks are within [begin, end). */
+static double sum_equal(const struct select *cut, uint64_t begin, uint64_t end)
 {
-	double sum = 0;
+	uint64_t first = cut->below, last = cut->below + cut->equal;
 
-	for (uint32_t low = 0; low < SELECT_LOWS; low++) {
-		uint64_t begin = below, end = below + lows[low];
-
-		below = end;
-		if (begin < facts->low.rank)
-			begin = facts->low.rank;
-		if (end > facts->high.rank)
-			end = facts->high.rank;
-		if (begin < end)
-			sum += (double)(end - begin) *
-			       (double)select_value(top << 16 | low);
-	}
-	return sum;
+	first = first < begin ? begin : first;
+	last = last < end ? last : end;
+	return (double)(last - first) * (double)select_value(cut->key);
 }
 
 /*
- * Which of the equal elements at a cut is the first on its upper side, in the
- * order of indices; 0 where all are on one side.
+ * The magnitudes that are kept: between the ranges, in the bags between the
+ * cuts, and with the cuts' keys. Where the ranges overlap, the one that is
+ * higher has it all.
  */
-static uint64_t first_above(const struct select *cut, bool reversed)
+static double sum_kept(const struct cut_facts *facts,
+		       const struct gathered *sums, unsigned n_cuts)
 {
-	uint64_t lower = cut->rank - cut->below;
+	const struct select *low = &facts->cuts[LOW];
+	const struct select *high = &facts->cuts[HIGH];
+	double between = sums->all->between;
+	if (n_cuts == 1)
+		return between +
+		       sum_bags(sums->cuts[LOW], low->key, SELECT_NAN + 1) +
+		       sum_equal(low, low->rank, UINT64_MAX);
 
-	if (lower == 0 || lower == cut->equal)
-		return 0;
-	return reversed ? cut->equal - lower : lower;
+	uint32_t most = high->key < high->least ? high->key : high->least;
+	double sum = between + sum_bags(sums->cuts[LOW], low->key, most) +
+		     sum_bags(sums->cuts[HIGH], low->key, high->key) +
+		     sum_equal(low, low->rank, high->rank);
+	if (low->key < high->key)
+		sum += sum_equal(high, low->rank, high->rank);
+	return sum;
 }
 
-/* Returns true if the cuts' indices must be looked for. */
-static bool settle_lows(struct cut_facts *facts, const struct lows_sum *sum,
-			const struct method_args *args)
+static enum select_pass settle_input(struct cut_facts *facts, unsigned pass,
+				     const struct gathered *sum,
+				     unsigned n_cuts,
+				     const struct method_args *args)
 {
-	bool high = has_high(facts, args);
-	bool apart = high && facts->low.top != facts->high.top;
-	if (!keeps_some(facts))
-		return false;
+	enum select_pass next = SELECT_DONE;
 
-	facts->after = sum->sum + sum_at_cuts(facts, sum->low, facts->low.below,
-					      facts->low.top);
-	if (apart)
-		facts->after += sum_at_cuts(facts, sum->high, facts->high.below,
-					    facts->high.top);
-	select_find_key(&facts->low, sum->low);
-	facts->low.nth = first_above(&facts->low, !task_of(args)->outliers);
-	if (high) {
-		select_find_key(&facts->high, apart ? sum->high : sum->low);
-		facts->high.nth = first_above(&facts->high, false);
+	for (unsigned c = 0; c < n_cuts; c++) {
+		enum select_pass own = select_settle(&facts->cuts[c], pass,
+						     sum->cuts[c], args->count);
+		next = own < next ? own : next;
 	}
-	return facts->low.nth || facts->high.nth;
+	if (!fills_bags(pass))
+		return next;
+	facts->not_finite = sum->all->not_finite;
+	facts->before = sum->all->before;
+	if (next >= SELECT_LOCATE)
+		facts->after = sum_kept(facts, sum, n_cuts);
+	plain_doubles(&facts->before, 1);
+	plain_doubles(&facts->after, 1);
+	return next;
+}
+
+/* Ranks, and which of equal elements counts as the larger. */
+static void init_facts(struct cut_facts *facts, unsigned input,
+		       const struct method_args *args)
+{
+	struct select *low = &facts->cuts[LOW], *high = &facts->cuts[HIGH];
+
+	find_ranks(&low->rank, &high->rank, input, args);
+	low->order = task_of(args)->outliers ? SELECT_LATER : SELECT_EARLIER;
+	high->order = SELECT_LATER;
+	facts->keep = high->rank - low->rank;
 }
 
 unsigned magnitude_settle(void *facts, unsigned pass, const void *sum,
 			  const struct method_args *args)
 {
-	bool more = pass == PASS_TOPS;
+	size_t size = cut_sizes(pass, args).sum;
+	enum select_pass next = SELECT_DONE;
 
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		struct cut_facts *own = (struct cut_facts *)facts + i;
-		const struct marks_sum *marks = (const struct marks_sum *)sum;
-		if (!task_prunes(args, i))
+		unsigned n_cuts = count_cuts(i, args);
+		if (task_prunes(args, i) && pass == SELECT_SAMPLE)
+			init_facts(own, i, args);
+		if (n_cuts == 0)
 			continue;
 
-		if (pass == PASS_TOPS) {
-			settle_tops(own, (const struct tops_sum *)sum + i, i,
-				    args);
-		} else if (pass == PASS_LOWS) {
-			more |= settle_lows(
-				own, (const struct lows_sum *)sum + i, args);
-		} else {
-			own->low.index = marks[i].low_index;
-			own->high.index = marks[i].high_index;
-		}
-		plain_doubles(&own->before, 1);
-		plain_doubles(&own->after, 1);
+		struct gathered gathered =
+			find_gathered(sum, size, i, pass, args);
+		enum select_pass wanted =
+			settle_input(own, pass, &gathered, n_cuts, args);
+		next = wanted < next ? wanted : next;
 	}
-	return more ? pass + 1 : 0;
+	return next == SELECT_DONE ? 0 : next;
+}
+
+static bool has_high(const struct cut_facts *facts,
+		     const struct method_args *args)
+{
+	return facts->cuts[HIGH].rank < args->count;
 }
 
 /*
@@ -329,7 +354,7 @@ unsigned magnitude_settle(void *facts, unsigned pass, const void *sum,
 static struct select_cut low_cut(const struct cut_facts *facts,
 				 const struct method_args *args)
 {
-	const struct select *low = &facts->low;
+	const struct select *low = &facts->cuts[LOW];
 	uint32_t keep = low->key, drop = low->key + 1;
 
 	if (!low->nth)
@@ -343,7 +368,7 @@ static struct select_cut low_cut(const struct cut_facts *facts,
 static struct select_cut high_cut(const struct cut_facts *facts,
 				  const struct method_args *args)
 {
-	const struct select *high = &facts->high;
+	const struct select *high = &facts->cuts[HIGH];
 	uint32_t drop = high->key, keep = high->key + 1;
 
 	if (!has_high(facts, args))
@@ -376,7 +401,7 @@ void magnitude_prune(float *delta, uint64_t first, size_t n, unsigned input,
 	const struct cut_facts *own = (const struct cut_facts *)facts + input;
 	struct select_cut low = low_cut(own, args);
 	struct select_cut high = high_cut(own, args);
-	if (!keeps_some(own)) {
+	if (own->keep == 0) {
 		keep_between(delta, 1, 0, n);
 		return;
 	}
@@ -419,12 +444,12 @@ bool magnitude_tell(struct method_fact *ret, unsigned i, const void *facts,
 		break;
 	case FACT_LOW:
 		ret->name = "smallest magnitude kept";
-		ret->value = (double)select_value(own->low.key);
+		ret->value = (double)select_value(own->cuts[LOW].key);
 		break;
 	case FACT_HIGH:
 		if (has_high(own, args))
 			ret->name = "smallest outlier dropped";
-		ret->value = (double)select_value(own->high.key);
+		ret->value = (double)select_value(own->cuts[HIGH].key);
 		break;
 	case FACT_FACTOR:
 		if (arg_shared(args, TASK_RESCALE))

@@ -286,8 +286,75 @@ static void test_no_direction(void)
 		   opposite, (const float[]){0.5f, 1, 1.5f, 2}, 1e-6f);
 }
 
+static int by_size(const void *a, const void *b)
+{
+	float x = fabsf(*(const float *)a), y = fabsf(*(const float *)b);
+
+	return (x > y) - (x < y);
+}
+
+static double find_fact(const struct sample *sample,
+			const struct method *method, const char *name)
+{
+	struct method_fact fact;
+
+	for (unsigned i = 0;
+	     method->tell(&fact, i, sample->facts, &sample->args); i++)
+		if (fact.name && !strcmp(fact.name, name))
+			return fact.value;
+	return NAN;
+}
+
+/* What is kept is scaled to the sum of all, gamma of the largest left out. */
+static void check_rescaled(const char *name, double density, double gamma,
+			   enum data data)
+{
+	static float delta[MAX_COUNT];
+	const struct method *method = method_find(name);
+	const size_t n = MAX_COUNT - 3;
+	struct sample *sample = sample_new(method, data, n, 17);
+	double before = 0, after = 0;
+
+	sample->args.n_inputs = 2;
+	sample->args.base = 0;
+	sample->args.values = (double[]){1, 1, 1, density, 0, 0,     1,
+					 1, 1, 1, 0,	   0, gamma, gamma};
+	sample_gather(sample, method, false);
+	for (size_t i = 0; i < n; i++)
+		delta[i] = sample->in[1][i] - sample->in[0][i];
+	qsort(delta, n, sizeof(*delta), by_size);
+	size_t keep = (size_t)(density * (double)n);
+	size_t end = n - (size_t)(gamma * (double)n);
+	for (size_t i = 0; i < n; i++) {
+		before += fabs(delta[i]);
+		after += i < end && i + keep >= end ? fabs(delta[i]) : 0;
+	}
+	double factor = find_fact(sample, method, "rescaled by");
+	CHECK(fabs(factor - before / after) <= 1e-6 * factor);
+	CHECK(find_fact(sample, method, "elements kept") == (double)keep);
+	free(sample);
+}
+
+static void test_rescaled(void)
+{
+	static const double densities[] = {0.001, 0.2, 0.5, 0.9};
+
+	for (enum data data = 0; data < DATA_BROKEN; data++) {
+		if (data != DATA_EVEN && data != DATA_HEAVY_TAILS &&
+		    data != DATA_NEAR)
+			continue;
+		for (int i = 0; i < 4; i++) {
+			check_rescaled("ties", densities[i], 0, data);
+			check_rescaled("breadcrumbs", densities[i], 0.01, data);
+			check_rescaled("breadcrumbs_ties", densities[i], 0.1,
+				       data);
+		}
+	}
+}
+
 int main(void)
 {
+	test_rescaled();
 	test_no_direction();
 	test_formulas();
 	test_roundings();
