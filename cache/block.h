@@ -27,10 +27,11 @@
 #define BLOCK_SIZE ((size_t)1 << 20) /* the largest block, in bytes */
 
 /*
- * Threads that load from disk, which mostly wait for it; with as many requests
- * at once a disk is nearly as fast as in one piece.
+ * Threads that load from disk, which mostly wait for it: with as many large
+ * requests at once a disk is as fast as in one piece; with more some are
+ * slower.
  */
-#define BLOCK_LOADING 8
+#define BLOCK_LOADING 4
 
 struct cache_counters;
 struct disk_cache;
