@@ -22,7 +22,7 @@
 struct codec;
 
 /* Bytes that one codec takes, near enough. */
-#define CODEC_SIZE ((size_t)5 << 19)
+#define CODEC_SIZE ((size_t)7 << 19)
 
 int codec_new(struct codec **ret);
 void codec_free(struct codec *codec);
