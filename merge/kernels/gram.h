@@ -2,7 +2,7 @@
  * Gram matrices: all dot products of a few rows, in f64.
  *
  * Products of floats are exact as doubles. They are summed in 16 lanes by
- * place in the tile, and the lanes in a fixed tree, so that the sum does not
+ * place in the row, and the lanes in a fixed tree, so that the sum does not
  * depend on the instruction set.
  *
  * A matrix is (gram_count(k),): the upper triangle, row by row.
@@ -14,6 +14,8 @@
 
 #include "merge/kernels/isa.h"
 
+#define gram_add_lanes ISA_NAME(gram_add_lanes)
+#define gram_fold ISA_NAME(gram_fold)
 #define gram_add ISA_NAME(gram_add)
 
 static inline size_t gram_count(unsigned k)
@@ -27,7 +29,21 @@ static inline size_t gram_index(unsigned k, unsigned i, unsigned j)
 	return (size_t)i * (2 * (size_t)k - i - 1) / 2 + j;
 }
 
-/* Adds the dot products of a tile, rows in[0] to in[k - 1] of n floats. */
+/* A dot product that is still in its lanes: over many tiles they are folded
+ * once, in the end. */
+#define GRAM_LANES 16
+
+struct gram_lanes {
+	double lane[GRAM_LANES];
+};
+
+/* Adds the dot products of rows in[0] to in[k - 1] of n floats; lanes:
+ * (gram_count(k),). */
+void gram_add_lanes(struct gram_lanes *lanes, float *const *in, unsigned k,
+		    size_t n);
+double gram_fold(const struct gram_lanes *lanes);
+
+/* The same, folded. */
 void gram_add(double *gram, float *const *in, unsigned k, size_t n);
 
 #endif

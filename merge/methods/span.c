@@ -28,10 +28,13 @@ size_t span_facts_size(const struct method_args *args)
 
 struct method_sizes span_sizes(unsigned pass, const struct method_args *args)
 {
-	size_t size = gram_count(span_vectors(args)) * sizeof(double);
+	size_t n = gram_count(span_vectors(args));
 	(void)pass;
 
-	return (struct method_sizes){.part = size, .sum = size};
+	return (struct method_sizes){
+		.part = n * sizeof(struct gram_lanes),
+		.sum = n * sizeof(double),
+	};
 }
 
 void span_make_vectors(float **vectors, float *const *in, size_t n,
@@ -51,16 +54,19 @@ void span_scan(const struct method_scan *scan, const struct method_args *args)
 	float *vectors[INPUTS_MOST];
 
 	span_make_vectors(vectors, scan->in, scan->n, args);
-	gram_add(scan->part, vectors, span_vectors(args), scan->n);
+	gram_add_lanes(scan->part, vectors, span_vectors(args), scan->n);
 }
 
 void span_fold(void *sum, const void *part, unsigned pass, const void *facts,
 	       const struct method_args *args)
 {
+	const struct gram_lanes *lanes = part;
+	double *gram = sum;
 	(void)pass;
 	(void)facts;
 
-	add_doubles(sum, part, gram_count(span_vectors(args)));
+	for (size_t i = 0; i < gram_count(span_vectors(args)); i++)
+		gram[i] += gram_fold(&lanes[i]);
 }
 
 unsigned span_settle(void *facts, unsigned pass, const void *sum,
@@ -177,14 +183,7 @@ static void combine_rows(float *out, float **vectors, const float *base,
 
 	for (size_t at = 0; at < n; at += args->row) {
 		memset(gram, 0, gram_count(n_vectors) * sizeof(*gram));
-		for (size_t done = 0; done < args->row; done += TILE) {
-			size_t left = args->row - done;
-			float *tile[INPUTS_MOST];
-			for (unsigned i = 0; i < n_vectors; i++)
-				tile[i] = vectors[i] + done;
-			gram_add(gram, tile, n_vectors,
-				 left < TILE ? left : TILE);
-		}
+		gram_add(gram, vectors, n_vectors, args->row);
 		traits->solve(coefs, gram, n_vectors, args);
 		combine(out + at, vectors, n_vectors, base ? base + at : NULL,
 			args->row, coefs);

@@ -11,15 +11,20 @@
 typedef void gram_add_fn(double *gram, float *const *in, unsigned k, size_t n);
 
 /* Every instruction set's own. */
-#define ISA_ROW(name, runs) gram_add_fn gram_add_##name;
+#define ISA_ROW(name, runs)                                                    \
+	gram_add_fn gram_add_##name;                                           \
+	void gram_add_lanes_##name(struct gram_lanes *lanes, float *const *in, \
+				   unsigned k, size_t n);
 #include "merge/kernels/isa-list.def"
 #undef ISA_ROW
 
 static const struct variant {
 	const char *isa;
 	gram_add_fn *add;
+	void (*add_lanes)(struct gram_lanes *lanes, float *const *in,
+			  unsigned k, size_t n);
 } variants[] = {
-#define ISA_ROW(name, runs) {#name, gram_add_##name},
+#define ISA_ROW(name, runs) {#name, gram_add_##name, gram_add_lanes_##name},
 #include "merge/kernels/isa-list.def"
 #undef ISA_ROW
 	{},
@@ -95,6 +100,28 @@ static void test_rows_do_not_matter(void)
 	CHECK(five[0] == one[0] && five[1] == two[1]);
 }
 
+/* Lanes over two pieces, folded in the end, are the sums of the whole, if the
+ * first piece ends with the lanes. */
+static void test_lanes(void)
+{
+	float *const rest[MAX_ROWS] = {rows[0] + 320, rows[1] + 320,
+				       rows[2] + 320, rows[3] + 320,
+				       rows[4] + 320};
+
+	for (const struct variant *v = variants; v->isa; v++) {
+		double gram[15] = {};
+		struct gram_lanes lanes[15] = {};
+		if (!isa_find(v->isa))
+			continue;
+
+		v->add(gram, in, MAX_ROWS, 499);
+		v->add_lanes(lanes, in, MAX_ROWS, 320);
+		v->add_lanes(lanes, rest, MAX_ROWS, 499 - 320);
+		for (int i = 0; i < 15; i++)
+			CHECK(gram_fold(&lanes[i]) == gram[i]);
+	}
+}
+
 int main(void)
 {
 	fill();
@@ -104,5 +131,6 @@ int main(void)
 		test_against_plain_sums(n);
 	test_against_plain_sums(TILE);
 	test_rows_do_not_matter();
+	test_lanes();
 	return 0;
 }
