@@ -189,6 +189,7 @@ char *answer_status(struct server *server)
 	add_blocks(&builder, &cache);
 	add_bytes(&builder, &cache, &reads, &backings,
 		  atomic_load(&server->n_pushed));
+	add(&builder, "inputs", engine_bytes_read(engine));
 	add_group(&builder, "counts");
 	add(&builder, "reads", reads.n);
 	add(&builder, "scans", engine_scans(engine));
