@@ -6,9 +6,11 @@ Usage: python3 tests/bench/road.py [PART ...] [--build build] [--rounds 5]
            [--dir /tmp/mkfs-bench] [--recipes linear,slerp,ties] [--bytes N]
 
 Parts: cold (read, mmap, cp, load, and CPU time), server (an inference
-server's pattern), warm (page cache, and passthrough), together (four readers),
-random (4 KiB). Default: all. The checkpoints (about 7.5 GB) are made in --dir
-once; numpy is needed for that. Run it on an idle machine, as root.
+server's pattern), warm (from the page cache; from the disk, with passthrough
+and without; what is on disk), fill (a cold read that fills a cache), mount (of
+an 8B-shaped merge, twice), together (four readers), random (4 KiB). Default:
+all. The checkpoints (about 7.5 GB) are made in --dir once; numpy is needed for
+that. Run it on an idle machine, as root.
 """
 import argparse
 import json
@@ -30,18 +32,21 @@ RECIPES = {
     "ties": "merge_method: ties\nbase_model: ./1b-base\n" + HALVES % (", density: 0.5", ", density: 0.5") +
             "dtype: bfloat16\n",
 }
+RECIPES["8b"] = RECIPES["ties"].replace("1b-", "8b-")
 
 
 class Served:
     """A daemon with one large file; mount and file are paths."""
 
-    def __init__(self, bench, what, cache="none"):
-        self.mount = bench.mountpoint
+    def __init__(self, bench, what, *options, cache="none"):
+        self.mount = bench.path("mnt-null" if what == "null" else "mnt")
+        os.makedirs(self.mount, exist_ok=True)
         if what == "null":
             command = [bench.build + "/tests/bench/nullfs", self.mount, str(bench.size)]
             self.file = self.mount + "/file"
         else:
-            command = [bench.build + "/fs/mkfs-mount", "-f", "--cache", cache, bench.path(what + ".yaml"), self.mount]
+            command = [bench.build + "/fs/mkfs-mount", "-f", *options, "--cache", cache,
+                       bench.path(what + ".yaml"), self.mount]
             self.file = self.mount + "/model.safetensors"
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         while not os.path.exists(self.file):
@@ -65,10 +70,8 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.dir, self.build = os.path.abspath(options.dir), os.path.abspath(options.build)
-        self.mountpoint = self.dir + "/mnt"
         self.recipes = options.recipes.split(",")
-        os.makedirs(self.mountpoint, exist_ok=True)
-        if not os.path.exists(self.path("8b-ft2/config.json")):
+        if not os.path.exists(self.path("1b-ft2/config.json")):
             subprocess.run([sys.executable, HERE + "/synth.py", self.dir, "1b"], check=True)
         for name, text in RECIPES.items():
             open(self.path(name + ".yaml"), "w").write(text)
@@ -164,40 +167,90 @@ class Bench:
 
     @staticmethod
     def drop():
-        subprocess.run(["sync"], check=True)
-        open("/proc/sys/vm/drop_caches", "w").write("1")
+        os.sync()
+        open("/proc/sys/vm/drop_caches", "w").write("3")
+
+    def ctl(self, *arguments):
+        return subprocess.run([self.build + "/fs/mkfs-ctl", *arguments], capture_output=True, text=True, check=True).stdout
 
     def status(self):
-        done = subprocess.run([self.build + "/fs/mkfs-ctl", "status", "--json", self.mountpoint],
-                              capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
+        return json.loads(self.ctl("status", "--json", self.path("mnt")))
+
+    def ratios(self, name, times, wanted):
+        """Rows of medians; each against that of a plain file."""
+        middle = {what: statistics.median(values) for what, values in times.items()}
+        for what, seconds in middle.items():
+            ratio = f"{middle['plain file'] / seconds:.2f}" if what != "plain file" else ""
+            self.row(f"{what}, {name}", f"{self.size / seconds / 1e9:.2f} GB/s", ratio,
+                     f"of a plain file likewise: {wanted[what]}" if what in wanted else "")
 
     def warm(self):
-        cache, plain = self.path("cache"), self.path("1b-ft1/model.safetensors")
+        cache, plain = self.path("cache"), self.path("copy.safetensors")
         shutil.rmtree(cache, ignore_errors=True)
-        times = {key: [] for key in ("page cache", "plain in page cache", "passthrough", "plain")}
-        with Served(self, "linear", cache) as served:
-            self.read("read", served.file)
-            for _ in range(self.options.rounds):
-                times["page cache"] += self.read("keep-read", served.file)
-                self.read("read", plain)
-                times["plain in page cache"] += self.read("keep-read", plain)
-            subprocess.run([self.build + "/fs/mkfs-ctl", "warm", self.mountpoint], check=True)
-            for _ in range(600):
-                with open(served.file, "rb") as file:
-                    file.read(1)
-                    if self.status()["now"]["passthrough_files"]:
-                        break
-                time.sleep(0.5)
-            for _ in range(self.options.rounds):
-                for key, path in (("passthrough", served.file), ("plain", plain)):
-                    self.drop()
-                    times[key] += self.read("keep-read", path)
+        with Served(self, "linear", "--no-whole", cache=cache) as served, Served(self, "null") as null:
+            # Bytes that were written just now: a disk is not equally fast everywhere.
+            shutil.copyfile(served.file, plain)
+            files = {"plain file": plain, "null": null.file, "linear": served.file}
+            for mode in ("read", "mmap"):
+                times = {what: [] for what in files}
+                for _ in range(self.options.rounds):
+                    for what, path in files.items():
+                        self.read("keep-read", path)
+                        times[what] += self.read("keep-" + mode, path)
+                self.ratios(f"{mode} from the page cache", times, {"linear": 0.95})
+            self.ctl("warm", served.mount)
+        listed = json.loads(self.ctl("cache", "ls", "--json", "--cache", cache))
+        self.row("blocks on disk", f"{listed['bytes'] / 1e9:.2f} GB", f"{listed['bytes'] / listed['bytes_raw']:.3f}",
+                 "of their bytes: 0.75 at most")
+        for name, options, wanted in (("without passthrough", ["--no-whole"], 0.8), ("with passthrough", [], 0.95)):
+            with Served(self, "linear", *options, cache=cache) as served, Served(self, "null") as null:
+                files = {"plain file": plain, "null": null.file, "linear": served.file}
+                for _ in range(0 if options else 600):
+                    with open(served.file, "rb"):
+                        if self.status()["now"]["passthrough_files"]:
+                            break
+                    time.sleep(0.5)
+                times = {what: [] for what in files}
+                for _ in range(self.options.rounds):
+                    for what, path in files.items():
+                        self.drop()
+                        times[what] += self.read("keep-read", path)
+                self.ratios(f"page cache dropped, {name}", times, {"linear": wanted})
+        os.unlink(plain)
         shutil.rmtree(cache)
-        middle = {key: statistics.median(values) for key, values in times.items()}
-        for key, other in (("page cache", "plain in page cache"), ("passthrough", "plain")):
-            self.row(f"second read, {key}", f"{self.size / middle[key] / 1e9:.2f} GB/s",
-                     f"{middle[other] / middle[key]:.2f}", "of a plain file likewise: 0.95")
+
+    def fill(self):
+        """A cold read while the cache is filled behind it, and without one."""
+        cache = self.path("cache")
+        for recipe in self.recipes:
+            rows = {"none": [], cache: []}
+            for _ in range(self.options.rounds):
+                for where, results in rows.items():
+                    shutil.rmtree(cache, ignore_errors=True)
+                    with Served(self, recipe, cache=where) as served:
+                        results += self.read("read", served.file)
+            without, filling = (statistics.median(results) for results in rows.values())
+            self.row(f"cold {recipe}, filling a cache", f"{filling:.2f} s; without: {without:.2f} s",
+                     f"{without / filling:.2f}", "0.9")
+        shutil.rmtree(cache)
+
+    def mount(self):
+        """Until mkfs-mount has returned: with an empty cache, and again."""
+        if not os.path.exists(self.path("8b-ft2/config.json")):
+            subprocess.run([sys.executable, HERE + "/synth.py", self.dir, "8b"], check=True)
+        cache, seconds = self.path("cache"), {"first": [], "warm": []}
+        for _ in range(self.options.rounds):
+            shutil.rmtree(cache, ignore_errors=True)
+            for times in seconds.values():
+                begin = time.monotonic()
+                subprocess.run([self.build + "/fs/mkfs-mount", "--cache", cache, self.path("8b.yaml"), self.path("mnt")],
+                               check=True, stderr=subprocess.DEVNULL)
+                times.append(time.monotonic() - begin)
+                self.ctl("umount", self.path("mnt"))
+        shutil.rmtree(cache)
+        for what, times in seconds.items():
+            self.row(f"{what} mount of an 8B-shaped merge", f"{1e3 * statistics.median(times):.1f} ms", "",
+                     "50 ms" if what == "warm" else "")
 
     def together_one(self, what, n):
         with Served(self, what) as served:
@@ -232,7 +285,7 @@ class Bench:
             self.row(f"{what}, random 4 KiB", "cold p50 {:.0f} us, p99 {:.0f} us; again p50 {:.0f} us, p99 {:.0f} us".format(*figures))
 
 
-PARTS = ("cold", "server", "warm", "together", "random")
+PARTS = ("cold", "server", "warm", "fill", "mount", "together", "random")
 
 
 def main():
