@@ -166,13 +166,6 @@ static int make(const struct archive *archive, const struct pickle_tensor *from,
 	return place(archive, from, tensor);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	const struct tensor *x = a, *y = b;
-
-	return strcmp(x->name, y->name);
-}
-
 static int make_all(const struct archive *archive, const struct pickle *pickle,
 		    struct safetensors *ret)
 {
@@ -185,8 +178,6 @@ static int make_all(const struct archive *archive, const struct pickle *pickle,
 		if (r < 0)
 			return r;
 	}
-	qsort(ret->tensors, ret->n_tensors, sizeof(*ret->tensors),
-	      compare_names);
 	return 0;
 }
 

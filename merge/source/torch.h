@@ -12,9 +12,9 @@ struct file;
 struct safetensors;
 
 /*
- * The tensors of a file as a header of safetensors would have them, sorted by
- * name; two may share their bytes. One sentence on failure, -EINVAL, -ENOMEM or
- * what reading gives.
+ * The tensors of a file as a header of safetensors would have them, in any
+ * order; two may share their bytes. One sentence on failure, -EINVAL, -ENOMEM
+ * or what reading gives.
  */
 int torch_read(const struct file *file, struct safetensors *ret,
 	       struct error *err);

@@ -83,6 +83,7 @@ static void test_files(void)
 
 	check_file("plain.bin", plain, 2);
 	check_file("repacked.bin", plain, 2);
+	check_file("wrapped.bin", plain, 2);
 	check_file("state-dict.bin", state, 2);
 	check_file("parameter.bin", parameter, 1);
 }
