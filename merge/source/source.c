@@ -16,7 +16,9 @@
 #include "util/range.h"
 #include "util/text.h"
 
-#define INDEX "model.safetensors.index.json"
+#define WHOLE "model.safetensors"
+#define PYTORCH "pytorch_model.bin"
+#define INDEX ".index.json" /* behind the name of a whole file */
 #define MAX_LAYERS 100000
 
 static int no_memory(struct error *err)
@@ -110,8 +112,8 @@ static int add_shard(struct source *source, const struct folder *folder,
 	struct file *file = NULL;
 	int r = folder_open(folder, name, &file, err);
 	if (r == -ENOENT)
-		return error_set(err, r, "%s/%s: shard %s does not exist",
-				 folder->path, INDEX, name);
+		return error_set(err, -EINVAL, "%s: shard %s does not exist",
+				 folder->path, name);
 	if (r < 0)
 		return r;
 	files[source->n_files++] = file;
@@ -186,19 +188,43 @@ static int open_indexed(struct source *source, const struct folder *folder,
 	return r;
 }
 
-/* What a directory without model.safetensors has in place of it. */
+/* The one *.safetensors of a directory. -ENOENT without a sentence if there is
+ * none. */
 static int find_single(const struct folder *folder, char **ret,
 		       struct error *err)
+{
+	unsigned n = 0;
+	DIR *dir = opendir(folder->path);
+	if (!dir)
+		return error_set(err, -errno, "%s: %s", folder->path,
+				 strerror(errno));
+
+	for (const struct dirent *entry; (entry = readdir(dir));) {
+		if (text_ends(entry->d_name, ".safetensors") && ++n == 1)
+			*ret = strdup(entry->d_name);
+	}
+	closedir(dir);
+	if (n > 1)
+		return error_set(err, -EINVAL,
+				 "%s: several *.safetensors but no " WHOLE INDEX
+				 " to say which belong together",
+				 folder->path);
+	if (n == 0)
+		return -ENOENT;
+	return *ret ? 0 : no_memory(err);
+}
+
+/* What a directory has in place of weights. */
+static int explain_none(const struct folder *folder, struct error *err)
 {
 	static const struct {
 		const char *ending, *why;
 	} others[] = {
-		{".bin", "PyTorch pickles are not supported yet"},
-		{".pt", "PyTorch pickles are not supported yet"},
-		{".pth", "PyTorch pickles are not supported yet"},
+		{".bin", "of PyTorch's files only " PYTORCH " is read"},
+		{".pt", "of PyTorch's files only " PYTORCH " is read"},
+		{".pth", "of PyTorch's files only " PYTORCH " is read"},
 		{".gguf", "GGUF files are not supported"},
 	};
-	unsigned n = 0;
 	const char *why = NULL;
 	char other[256] = "";
 	DIR *dir = opendir(folder->path);
@@ -206,59 +232,61 @@ static int find_single(const struct folder *folder, char **ret,
 		return error_set(err, -errno, "%s: %s", folder->path,
 				 strerror(errno));
 
-	for (const struct dirent *entry; (entry = readdir(dir));) {
-		const char *name = entry->d_name;
-		if (text_ends(name, ".safetensors") && ++n == 1) {
-			free(*ret);
-			*ret = strdup(name);
-		}
+	for (const struct dirent *entry; !why && (entry = readdir(dir));) {
 		for (size_t i = 0; !why && i < ARRAY_SIZE(others); i++) {
-			if (!text_ends(name, others[i].ending))
+			if (!text_ends(entry->d_name, others[i].ending))
 				continue;
 			why = others[i].why;
-			snprintf(other, sizeof(other), "%s", name);
+			snprintf(other, sizeof(other), "%s", entry->d_name);
 		}
 	}
 	closedir(dir);
-	if (n == 1)
-		return *ret ? 0 : no_memory(err);
-	if (n > 1)
-		return error_set(err, -EINVAL,
-				 "%s: several *.safetensors but no %s to say "
-				 "which belong together",
-				 folder->path, INDEX);
 	if (why)
 		return error_set(err, -EINVAL,
 				 "%s/%s: %s; convert it to safetensors",
 				 folder->path, other, why);
 	return error_set(err, -ENOENT,
-			 "%s: no weights in it (model.safetensors, or %s and "
-			 "its shards)",
-			 folder->path, INDEX);
+			 "%s: no weights in it (" WHOLE ", or " WHOLE INDEX
+			 " and its shards)",
+			 folder->path);
+}
+
+/* A whole file, or its index and shards. -ENOENT without a sentence if there is
+ * neither. */
+static int open_named(struct source *source, const struct folder *folder,
+		      const char *whole, struct error *err)
+{
+	AUTO(file) index = NULL;
+	AUTO(file) single = NULL;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s" INDEX, whole);
+	int r = folder_open(folder, name, &index, err);
+	if (r == 0)
+		return open_indexed(source, folder, index, err);
+	if (r == -ENOENT)
+		r = folder_open(folder, whole, &single, err);
+	if (r == 0)
+		r = add_shard(source, folder, whole, err);
+	return r < 0 ? r : sort_tensors(source, err);
 }
 
 static int open_weights(struct source *source, const struct folder *folder,
 			struct error *err)
 {
-	AUTO(file) index = NULL;
-	int r = folder_open(folder, INDEX, &index, err);
-	if (r == 0)
-		return open_indexed(source, folder, index, err);
+	AUTO_FREE char *name = NULL;
+
+	int r = open_named(source, folder, WHOLE, err);
 	if (r != -ENOENT)
 		return r;
-
-	AUTO(file) single = NULL;
-	AUTO_FREE char *name = NULL;
-	r = folder_open(folder, "model.safetensors", &single, err);
-	if (r == 0)
-		name = strdup("model.safetensors");
-	else if (r == -ENOENT)
-		r = find_single(folder, &name, err);
-	if (r == 0 && !name)
-		return no_memory(err);
-	if (r == 0)
+	r = find_single(folder, &name, err);
+	if (r == 0) {
 		r = add_shard(source, folder, name, err);
-	return r < 0 ? r : sort_tensors(source, err);
+		return r < 0 ? r : sort_tensors(source, err);
+	}
+	if (r == -ENOENT)
+		r = open_named(source, folder, PYTORCH, err);
+	return r == -ENOENT ? explain_none(folder, err) : r;
 }
 
 /* Counts of layers become allocations later, so they are judged here. */

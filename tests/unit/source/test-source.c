@@ -123,7 +123,12 @@ static void test_folders(void)
 	remove_file("m/model.safetensors");
 	try_open("m", "no weights");
 	put_text("m/pytorch_model.bin", "");
-	try_open("m", "pickles are not supported");
+	try_open("m", "not an archive of PyTorch");
+	remove_file("m/pytorch_model.bin");
+	put_text("m/model.pt", "");
+	try_open("m", "only pytorch_model.bin is read");
+	remove_file("m/model.pt");
+	put_text("m/pytorch_model.bin", "");
 	put_tensor("m/weights.safetensors", "w");
 	try_open("m", NULL); /* the only one there is */
 	put_tensor("m/others.safetensors", "v");
