@@ -324,21 +324,25 @@ static int run(struct machine *machine)
 	return pickle_damaged(machine);
 }
 
+static bool is_text(const struct machine *machine, const struct value *value,
+		    const char *text)
+{
+	return value->kind == TEXT && value->size == strlen(text) &&
+	       memcmp(machine->data + value->at, text, value->size) == 0;
+}
+
 /* The dict that is left, or the one that it has under this name, next to what
  * training leaves there. */
 static const struct value *find_top(const struct machine *machine)
 {
-	static const char name[] = "state_dict";
 	const struct value *top = machine->stack.items;
 	if (machine->stack.n != 1 || top->kind != DICT)
 		return NULL;
 
-	for (size_t i = 0; i + 2 < machine->entries.n; i += 3) {
+	for (size_t i = 0; i < machine->entries.n; i += 3) {
 		const struct value *entry = machine->entries.items + i;
-		struct pickle_text key = pickle_text_of(machine, &entry[1]);
-		if (entry[0].at == top->at && entry[1].kind == TEXT &&
-		    entry[2].kind == DICT && key.size == sizeof(name) - 1 &&
-		    memcmp(key.data, name, key.size) == 0)
+		if (entry[0].at == top->at && entry[2].kind == DICT &&
+		    is_text(machine, &entry[1], "state_dict"))
 			return &entry[2];
 	}
 	return top;

@@ -26,6 +26,7 @@ struct pickle_text {
 struct pickle_tensor {
 	struct pickle_text name;
 	struct pickle_text storage; /* its key */
+	uint64_t storage_count;	    /* elements that it has */
 	const struct dtype *dtype;
 	struct shape shape;
 	uint64_t count; /* elements */

@@ -83,8 +83,8 @@ int pickle_push_storage(struct machine *machine)
 		return pickle_wrong(machine,
 				    "has a storage of an unknown kind");
 	size_t at = machine->storages.n;
-	struct value storage[] = {items[1], items[2]};
-	r = pickle_append(machine, &machine->storages, storage, 2);
+	struct value storage[] = {items[1], items[2], items[4]};
+	r = pickle_append(machine, &machine->storages, storage, 3);
 	return r < 0 ? r : pickle_push(machine, STORAGE, at, 0);
 }
 
@@ -157,6 +157,7 @@ static int rebuild_tensor(struct machine *machine, const struct value *args)
 	struct pickle_tensor tensor = {
 		.storage = pickle_text_of(machine, &storage[1]),
 		.dtype = dtype_of(names[storage[0].at].code),
+		.storage_count = storage[2].at,
 		.first = items[1].at,
 	};
 	int r = read_shape(machine, &items[2], &items[3], &tensor);

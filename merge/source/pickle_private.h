@@ -37,7 +37,7 @@ struct machine {
 	struct values stack, memo;
 	struct values tuples;	/* what is in them, one behind the other */
 	struct values entries;	/* of dicts, three each: dict, key, value */
-	struct values storages; /* two each: name, key */
+	struct values storages; /* three each: name, key, elements */
 	struct pickle tensors;	/* without names */
 	size_t room;		/* of those */
 	uint64_t n_dicts;

@@ -128,7 +128,7 @@ static int place(const struct archive *archive,
 		 const struct pickle_tensor *from, struct tensor *tensor)
 {
 	char name[64];
-	uint64_t width = from->dtype->bits / 8, begin, offset = 0;
+	uint64_t width = from->dtype->bits / 8, begin, whole, offset = 0;
 
 	snprintf(name, sizeof(name), "/data/%.*s",
 		 (int)min_u64(from->storage.size, 40), from->storage.data);
@@ -136,6 +136,11 @@ static int place(const struct archive *archive,
 	if (!entry)
 		return wrong(archive, &from->name,
 			     "the archive does not have its bytes");
+	if (range_mul(from->storage_count, width, &whole) < 0 ||
+	    whole != entry->size)
+		return wrong(archive, &from->name,
+			     "its bytes in the archive are not as many as its "
+			     "pickle says");
 	if (range_mul(from->count, width, &tensor->size) < 0 ||
 	    range_mul(from->first, width, &begin) < 0 ||
 	    !range_within(begin, tensor->size, entry->size))

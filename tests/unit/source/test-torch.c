@@ -153,7 +153,7 @@ static void test_refused(void)
 	check_refused("bad-compressed.bin", "compressed or encrypted");
 	check_refused("bad-order.bin", "another byte order");
 	check_refused("bad-short-storage.bin",
-		      "tensor a: it reaches beyond its bytes");
+		      "tensor a: its bytes in the archive are not as many");
 	check_refused("bad-no-storage.bin",
 		      "tensor b: the archive does not have its bytes");
 	check_refused("bad-no-pickle.bin", "without data.pkl");
