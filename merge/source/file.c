@@ -193,24 +193,22 @@ void file_map(struct file *file)
 		file->view = view_new(file->fd, file->size);
 }
 
-/* Pages that a fault had to wait for would come in small pieces. */
-static void read_ahead(const struct file *file, uint64_t offset, size_t size)
+/* Is this byte in the page cache? */
+static bool is_at_hand(const struct file *file, uint64_t offset)
 {
-	char last;
-	struct iovec iov = {&last, 1};
+	char byte;
+	struct iovec iov = {&byte, 1};
 
-	if (preadv2(file->fd, &iov, 1, (off_t)(offset + size - 1),
-		    RWF_NOWAIT) != 1)
-		posix_fadvise(file->fd, (off_t)offset, (off_t)(2 * size),
-			      POSIX_FADV_WILLNEED);
+	return preadv2(file->fd, &iov, 1, (off_t)offset, RWF_NOWAIT) == 1;
 }
 
+/* The ends stand for the rest: reads come in order, and go in large pieces. */
 const unsigned char *file_look(const struct file *file, uint64_t offset,
 			       size_t size)
 {
-	if (!file->view || view_torn(file->view))
+	if (!file->view || view_torn(file->view) ||
+	    !is_at_hand(file, offset + size - 1) || !is_at_hand(file, offset))
 		return NULL;
-	read_ahead(file, offset, size);
 	return view_data(file->view) + offset;
 }
 

@@ -74,9 +74,10 @@ int file_fetch(const struct file *file, uint64_t offset, size_t size,
 void file_map(struct file *file);
 
 /*
- * The bytes of a range, if they can be looked at, else NULL: file_fetch() reads
- * them. Those that are not in the page cache are begun to be read, and as many
- * behind them. They are the file's only if file_torn() says no afterwards.
+ * The bytes of a range, if they are in the page cache and can be looked at,
+ * else NULL: file_fetch() reads them, for which the kernel reads ahead in
+ * larger pieces than for whoever looks. They are the file's only if file_torn()
+ * says no afterwards.
  */
 const unsigned char *file_look(const struct file *file, uint64_t offset,
 			       size_t size);
