@@ -22,7 +22,7 @@
 
 #define GROUP 64
 #define CHUNK 512
-#define BINS 1024
+#define BINS 512
 
 /* Elements outside of the part that is looked at have this one. */
 #define OUTSIDE (2 * BINS)
@@ -90,51 +90,108 @@ static uint32_t count_slots(const struct part *part)
 	return 2 * (uint32_t)(part->high - part->low + 2);
 }
 
-/* Elements by slot, then the ranks at which these begin. */
+/*
+ * The row's elements by slot: counts, then the ranks at which they begin, then
+ * counted up. In halves, which are gone through side by side: counting waits
+ * for the count before where that is of the same slot, as it often is.
+ */
 struct bins {
 	uint32_t begins[2 * BINS + 1];
-	uint32_t next[2 * BINS + 1];
+	uint32_t next[2][2 * BINS + 1];
 	uint64_t deep[2 * BINS / 64]; /* to be looked into */
-	uint32_t widest;	      /* of those with several keys */
+	/* How far limits, as draws of 16 bits, may be off where a bin has
+	 * several keys. */
+	uint16_t among;
 };
 
-static void count(const struct ranking *ranking, const struct part *part,
-		  uint32_t *counts)
+/* A part of each half of a row. */
+struct span {
+	size_t at[2], n[2];
+};
+
+/* The parts from `at` of each half on; false if there are none. */
+static bool find_span(struct span *ret, size_t n, size_t at)
 {
-	uint16_t slots[CHUNK];
+	size_t middle = n / 2 / GROUP * GROUP;
+	const size_t ends[2] = {middle, n};
 
-	for (size_t at = 0; at < ranking->n; at += CHUNK) {
-		size_t left = ranking->n - at;
-		size_t n = left < CHUNK ? left : CHUNK;
+	ret->at[0] = at;
+	ret->at[1] = middle + at;
+	for (int half = 0; half < 2; half++) {
+		size_t begin = ret->at[half], end = ends[half];
+		size_t left = begin < end ? end - begin : 0;
 
-		find_slots(slots, part, ranking->row + at, n);
-		for (size_t i = 0; i < n; i++)
-			counts[slots[i]]++;
+		ret->n[half] = left < CHUNK ? left : CHUNK;
 	}
+	return ret->n[1] > 0;
+}
+
+static void count(const struct ranking *ranking, const struct part *part,
+		  struct bins *bins)
+{
+	uint16_t slots[2][CHUNK];
+	struct span span;
+
+	for (size_t at = 0; find_span(&span, ranking->n, at); at += CHUNK) {
+		size_t i = 0;
+
+		for (int half = 0; half < 2; half++)
+			find_slots(slots[half], part,
+				   ranking->row + span.at[half], span.n[half]);
+		for (; i < span.n[0]; i++) {
+			bins->next[0][slots[0][i]]++;
+			bins->next[1][slots[1][i]]++;
+		}
+		for (; i < span.n[1]; i++)
+			bins->next[1][slots[1][i]]++;
+	}
+}
+
+/* From counts to the ranks at which slots begin. */
+static void add_up(struct bins *bins, uint32_t n_slots, uint32_t begin)
+{
+	for (uint32_t slot = 0; slot < n_slots; slot++) {
+		uint32_t front = bins->next[0][slot];
+		uint32_t back = bins->next[1][slot];
+
+		bins->begins[slot] = begin;
+		bins->next[0][slot] = begin;
+		begin += front;
+		bins->next[1][slot] = begin;
+		begin += back;
+	}
+	bins->begins[n_slots] = begin;
+}
+
+/* The most elements of a bin that have not its least key. */
+static uint32_t find_widest(const uint32_t *begins, uint32_t n_slots)
+{
+	uint32_t widest = 0;
+
+	for (uint32_t slot = 1; slot < n_slots; slot += 2) {
+		uint32_t size = begins[slot + 1] - begins[slot];
+		widest = size > widest ? size : widest;
+	}
+	return widest;
 }
 
 static void fill_bins(const struct ranking *ranking, const struct part *part,
 		      struct bins *bins)
 {
-	uint32_t n_slots = count_slots(part), begin = part->below, widest = 0;
+	uint32_t n_slots = count_slots(part);
 
-	memset(bins->next, 0, sizeof(bins->next));
-	memset(bins->deep, 0, sizeof(bins->deep));
-	count(ranking, part, bins->next);
-	for (uint32_t slot = 0; slot < n_slots; slot += 2) {
-		uint32_t equal = bins->next[slot];
-		uint32_t others = bins->next[slot + 1];
-
-		bins->begins[slot] = begin;
-		bins->next[slot] = begin;
-		begin += equal;
-		bins->begins[slot + 1] = begin;
-		bins->next[slot + 1] = begin;
-		begin += others;
-		widest = others > widest ? others : widest;
+	for (int half = 0; half < 2; half++) {
+		memset(bins->next[half], 0, n_slots * sizeof(uint32_t));
+		bins->next[half][OUTSIDE] = 0;
 	}
-	bins->begins[n_slots] = begin;
-	bins->widest = widest;
+	memset(bins->deep, 0, sizeof(bins->deep));
+	count(ranking, part, bins);
+	add_up(bins, n_slots, part->below);
+
+	double off = find_widest(bins->begins, n_slots) *
+			     ranking->draws_per_rank * 0x1p-16 +
+		     2;
+	bins->among = (uint16_t)(off < 0xffff ? off : 0xffff);
 }
 
 /* Draws below this keep an element of this rank. */
@@ -207,27 +264,36 @@ struct chunk {
 	uint8_t kept[CHUNK], open[CHUNK];
 };
 
-/*
- * In f32, so that a limit may be off by one: only what is further from it is
- * decided.
- */
-static void compare(const struct ranking *ranking, const struct bins *bins,
-		    struct chunk *chunk, size_t n)
+/* In f32, so that a limit may be off by one. Chances may be outside 0 to 1. */
+static void find_limits(uint16_t *restrict limits,
+			const uint32_t *restrict ranks,
+			const struct ranking *ranking, size_t n)
 {
 	const float least = (float)(ranking->least * 0x1p-16);
 	const float step = (float)(ranking->draws_per_rank * 0x1p-16);
-	const int32_t among = (int32_t)((float)bins->widest * step) + 2;
 
 	for (size_t i = 0; i < n; i++) {
-		int32_t rank = (int32_t)chunk->ranks[i];
-		int32_t limit = (int32_t)(least + (float)rank * step);
-		int32_t beyond = chunk->draws[i] - limit;
-		int32_t slack = chunk->slots[i] & 1 ? among : 1;
+		float rank = (float)(int32_t)ranks[i];
+		int32_t limit = (int32_t)(least + rank * step);
+
+		limit = limit > 0 ? limit : 0;
+		limits[i] = (uint16_t)(limit < 0xffff ? limit : 0xffff);
+	}
+}
+
+/* Only draws that are further from the limit than it can be off are decided. */
+static void compare(struct chunk *chunk, const uint16_t *restrict limits,
+		    uint16_t among, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint16_t draw = chunk->draws[i], limit = limits[i];
+		uint16_t below = draw < limit ? limit - draw : 0;
+		uint16_t above = draw > limit ? draw - limit : 0;
+		uint16_t slack = chunk->slots[i] & 1 ? among : 1;
 		bool within = chunk->slots[i] != OUTSIDE;
 
-		chunk->kept[i] = within & (beyond < -slack);
-		chunk->open[i] =
-			within & (beyond >= -slack) & (beyond <= slack);
+		chunk->kept[i] = within & (below > slack);
+		chunk->open[i] = within & (below <= slack) & (above <= slack);
 	}
 }
 
@@ -251,20 +317,46 @@ static void decide_group(const struct ranking *ranking, struct bins *bins,
 	ranking->keep[(at + begin) / GROUP] |= kept;
 }
 
-static void decide_chunk(const struct ranking *ranking, const struct part *part,
-			 struct bins *bins, size_t at, size_t n)
+/* Ranks, by counting up. */
+static void find_ranks(struct chunk halves[2], struct bins *bins,
+		       const struct span *span)
 {
-	struct chunk chunk;
+	size_t i = 0;
 
-	fill_draws(chunk.draws, ranking, 0, at, n);
-	find_slots(chunk.slots, part, ranking->row + at, n);
-	for (size_t i = 0; i < n; i++)
-		chunk.ranks[i] = bins->next[chunk.slots[i]]++;
-	compare(ranking, bins, &chunk, n);
+	for (; i < span->n[0]; i++) {
+		halves[0].ranks[i] = bins->next[0][halves[0].slots[i]]++;
+		halves[1].ranks[i] = bins->next[1][halves[1].slots[i]]++;
+	}
+	for (; i < span->n[1]; i++)
+		halves[1].ranks[i] = bins->next[1][halves[1].slots[i]]++;
+}
+
+static void decide_chunk(const struct ranking *ranking, struct bins *bins,
+			 struct chunk *chunk, size_t at, size_t n)
+{
+	uint16_t limits[CHUNK];
+
+	fill_draws(chunk->draws, ranking, 0, at, n);
+	find_limits(limits, chunk->ranks, ranking, n);
+	compare(chunk, limits, bins->among, n);
 	for (size_t i = n; i % GROUP; i++)
-		chunk.kept[i] = chunk.open[i] = 0;
+		chunk->kept[i] = chunk->open[i] = 0;
 	for (size_t begin = 0; begin < n; begin += GROUP)
-		decide_group(ranking, bins, &chunk, at, begin);
+		decide_group(ranking, bins, chunk, at, begin);
+}
+
+static void decide_span(const struct ranking *ranking, const struct part *part,
+			struct bins *bins, const struct span *span)
+{
+	struct chunk halves[2];
+
+	for (int half = 0; half < 2; half++)
+		find_slots(halves[half].slots, part,
+			   ranking->row + span->at[half], span->n[half]);
+	find_ranks(halves, bins, span);
+	for (int half = 0; half < 2; half++)
+		decide_chunk(ranking, bins, &halves[half], span->at[half],
+			     span->n[half]);
 }
 
 static void rank_part(const struct ranking *ranking, const struct part *part);
@@ -293,14 +385,11 @@ static void rank_inner(const struct ranking *ranking, const struct part *part,
 static void rank_part(const struct ranking *ranking, const struct part *part)
 {
 	struct bins bins;
+	struct span span;
 
 	fill_bins(ranking, part, &bins);
-	for (size_t at = 0; at < ranking->n; at += CHUNK) {
-		size_t left = ranking->n - at;
-
-		decide_chunk(ranking, part, &bins, at,
-			     left < CHUNK ? left : CHUNK);
-	}
+	for (size_t at = 0; find_span(&span, ranking->n, at); at += CHUNK)
+		decide_span(ranking, part, &bins, &span);
 	for (uint32_t word = 0; word < 2 * BINS / 64; word++)
 		for (uint64_t left = bins.deep[word]; left; left &= left - 1)
 			rank_inner(ranking, part, &bins,
@@ -318,15 +407,16 @@ static struct part whole_row(const float *row, size_t n)
 			    .low = 1,
 			    .high = 0,
 			    .whole = true};
+	const float *some = row + (n - n % SHORT) / 2;
 	uint32_t most = 0;
 	if (n < SHORT)
 		return part;
 
 	for (size_t i = 0; i < SHORT; i++) {
-		uint32_t key = select_key(row[n / SHORT * i]);
+		uint32_t key = select_key(some[i]);
 		most = key > most ? key : most;
 	}
-	part.shift = n < LONG ? 17 : 16;
+	part.shift = n < LONG ? 18 : 17;
 	int32_t n_bins = n < LONG ? BINS / 2 : BINS;
 	part.high = (int32_t)((most + 0x800000) >> part.shift);
 	part.low = part.high - (n_bins - 2);

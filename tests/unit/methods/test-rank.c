@@ -131,8 +131,8 @@ static void define(uint8_t *kept, const float *row, size_t n,
 static void check_row(enum kind kind, size_t n, uint64_t first)
 {
 	static const struct rank_chances chances[] = {
-		{0.4, 0.6}, {0.05, 0.95}, {0.7, 0.7001}};
-	const struct rank_chances *own = &chances[first % 3];
+		{0.4, 0.6}, {0.05, 0.95}, {0.7, 0.7001}, {-0.1, 1.2}};
+	const struct rank_chances *own = &chances[first % 4];
 	static float row[MOST];
 	static uint8_t kept[MOST];
 	static uint64_t keep[MOST / 64 + 2];
@@ -159,6 +159,7 @@ int main(void)
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++)
 		for (enum kind kind = 0; kind < KIND_COUNT; kind++)
 			for (size_t at = 0; at < ELEMENTS; at += lengths[i])
-				check_row(kind, lengths[i], at + kind);
+				check_row(kind, lengths[i],
+					  at + at / lengths[i]);
 	return 0;
 }
