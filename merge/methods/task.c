@@ -41,37 +41,61 @@ struct term {
 	float weight;
 };
 
-static inline float term_at(const struct term *term, size_t i)
+/*
+ * whole: is there a base? Known when a loop is compiled: else compilers read
+ * the base under a mask, and a masked read from NULL takes hundreds of cycles.
+ */
+static inline float term_at(const struct term *term, size_t i, bool whole)
 {
-	float delta = term->base ? term->x[i] - term->base[i] : term->x[i];
+	float delta = whole ? term->x[i] - term->base[i] : term->x[i];
 
 	return delta * term->weight;
 }
 
 static void copy_term(float *restrict out, struct term term, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = term_at(&term, i);
+	if (term.base)
+		for (size_t i = 0; i < n; i++)
+			out[i] = term_at(&term, i, true);
+	else
+		for (size_t i = 0; i < n; i++)
+			out[i] = term_at(&term, i, false);
+}
+
+static void add_term(float *restrict out, struct term term, size_t n)
+{
+	if (term.base)
+		for (size_t i = 0; i < n; i++)
+			out[i] = term_at(&term, i, true) + out[i];
+	else
+		for (size_t i = 0; i < n; i++)
+			out[i] = term_at(&term, i, false) + out[i];
 }
 
 static void begin_sum(float *restrict out, struct term a, struct term b,
 		      size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = term_at(&b, i) + term_at(&a, i);
-}
-
-static void add_term(float *restrict out, struct term term, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		out[i] = term_at(&term, i) + out[i];
+	if (a.base && b.base) {
+		for (size_t i = 0; i < n; i++)
+			out[i] = term_at(&b, i, true) + term_at(&a, i, true);
+	} else if (!a.base && !b.base) {
+		for (size_t i = 0; i < n; i++)
+			out[i] = term_at(&b, i, false) + term_at(&a, i, false);
+	} else {
+		copy_term(out, a, n);
+		add_term(out, b, n);
+	}
 }
 
 /* In place: x is what the term is of. */
 static void weigh(float *x, struct term term, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		x[i] = term_at(&term, i);
+	if (term.base)
+		for (size_t i = 0; i < n; i++)
+			x[i] = term_at(&term, i, true);
+	else
+		for (size_t i = 0; i < n; i++)
+			x[i] = term_at(&term, i, false);
 }
 
 static void add_base(float *restrict out, const float *restrict base,
@@ -127,7 +151,7 @@ static void sum_all(float *out, float *const *in, uint64_t first, size_t n,
 {
 	unsigned n_terms = 0;
 	float weights = 0;
-	struct term begun;
+	struct term begun = {};
 
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		if ((int)i == args->base)
