@@ -14,16 +14,10 @@
 
 void patch_round(const struct patching *how, float *values, size_t n)
 {
-	const struct dtype *dtype = how->dtype;
-	unsigned char stored[1024 * sizeof(double)];
-	if (dtype->code == DTYPE_F32)
-		return;
+	void (*round)(float *, size_t) = how->isa->round[how->dtype->code];
 
-	for (size_t done = 0; done < n; done += 1024) {
-		size_t now = min_u64(1024, n - done);
-		how->isa->store[dtype->code](stored, values + done, now);
-		how->isa->load[dtype->code](values + done, stored, now);
-	}
+	if (round)
+		round(values, n);
 }
 
 /* values += delta * scale */

@@ -20,6 +20,8 @@
 #define store_bf16 ISA_NAME(store_bf16)
 #define store_f32 ISA_NAME(store_f32)
 #define store_f64 ISA_NAME(store_f64)
+#define round_f16 ISA_NAME(round_f16)
+#define round_bf16 ISA_NAME(round_bf16)
 
 void load_f16(float *restrict out, const void *restrict in, size_t n);
 void load_bf16(float *restrict out, const void *restrict in, size_t n);
@@ -30,5 +32,8 @@ void store_f16(void *restrict out, const float *restrict in, size_t n);
 void store_bf16(void *restrict out, const float *restrict in, size_t n);
 void store_f32(void *restrict out, const float *restrict in, size_t n);
 void store_f64(void *restrict out, const float *restrict in, size_t n);
+
+void round_f16(float *values, size_t n);
+void round_bf16(float *values, size_t n);
 
 #endif

@@ -36,6 +36,11 @@ const struct isa ISA_NAME(isa) = {
 			[DTYPE_F32] = store_f32,
 			[DTYPE_F64] = store_f64,
 		},
+	.round =
+		{
+			[DTYPE_F16] = round_f16,
+			[DTYPE_BF16] = round_bf16,
+		},
 	.product = ISA_NAME(product),
 	.add_scaled = ISA_NAME(add_scaled),
 	.methods = methods,

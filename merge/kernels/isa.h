@@ -37,6 +37,10 @@ struct isa {
 	void (*load[DTYPE_COUNT])(float *out, const void *in, size_t n);
 	void (*store[DTYPE_COUNT])(void *out, const float *in, size_t n);
 
+	/* What load gives for what store makes of the values; NULL where those
+	 * are kept as they are. */
+	void (*round[DTYPE_COUNT])(float *values, size_t n);
+
 	/* See product.h. */
 	void (*product)(float *out, const struct product *product);
 	void (*add_scaled)(float *restrict out, const float *restrict x,
