@@ -9,8 +9,8 @@
 #include "merge/tensor/dtype.h"
 #include "util/range.h"
 
-/* Products are made and added in parts that stay in a core's cache. */
-#define PART_ROWS ((uint64_t)512)
+/* What is rounded before it is added is made in parts of so many rows. */
+#define PART_ROWS ((uint64_t)32)
 
 void patch_round(const struct patching *how, float *values, size_t n)
 {
@@ -20,30 +20,10 @@ void patch_round(const struct patching *how, float *values, size_t n)
 		round(values, n);
 }
 
-/* values += delta * scale */
-static void add_rows(const struct patching *how, const struct lora_patch *patch,
-		     const struct area *area)
-{
-	float *delta = how->delta;
-	size_t n = area->n_columns;
-	float scale = patch->scale;
-
-	if (how->rounds_twice) {
-		for (size_t i = 0; i < area->n_rows * n; i++)
-			delta[i] *= scale;
-		patch_round(how, delta, area->n_rows * n);
-		scale = 1;
-	}
-	for (uint64_t i = 0; i < area->n_rows; i++)
-		how->isa->add_scaled(area->values + i * area->step,
-				     delta + i * n, scale, n);
-}
-
 /* `left` is that of the area's first row, `panels` of the patch. */
-static void multiply_part(const struct patching *how,
-			  const struct lora_patch *patch,
-			  const struct area *area, const float *left,
-			  const float *panels)
+static void add_product(const struct patching *how,
+			const struct lora_patch *patch, const struct area *area,
+			const float *left, const float *panels)
 {
 	struct product product = {
 		.left = left,
@@ -52,23 +32,41 @@ static void multiply_part(const struct patching *how,
 		.n_rows = area->n_rows,
 		.first = area->column - patch->column,
 		.n = area->n_columns,
+		.scale = patch->scale,
+		.step = area->step,
 	};
 
-	how->isa->product(how->delta, &product);
-	add_rows(how, patch, area);
+	how->isa->add_product(area->values, &product);
 }
 
-static int multiply(const struct patching *how, const struct lora_patch *patch,
-		    const struct area *area, const float *left)
+/* A product added to -0 is itself, -0 and +0 included. */
+static void add_rounded(const struct patching *how,
+			const struct lora_patch *patch, const struct area *area,
+			const float *left, const float *panels)
 {
-	const float *panels = NULL;
-	uint64_t n_rows = min_u64(area->n_rows, PART_ROWS);
-	uint64_t n_columns = PATCH_ROOM / n_rows / PANEL * PANEL;
-	int r = factor_get(patch->right, how->isa, &panels);
-	if (r < 0)
-		return r;
+	uint64_t n = area->n_columns;
+	struct area part = *area;
+	part.values = how->delta;
+	part.step = n;
 
-	panels += patch->right_batch * factor_step(patch->right);
+	for (size_t i = 0; i < area->n_rows * n; i++)
+		part.values[i] = -0.0f;
+	add_product(how, patch, &part, left, panels);
+	patch_round(how, part.values, area->n_rows * n);
+	for (uint64_t i = 0; i < area->n_rows; i++) {
+		float *values = area->values + i * area->step;
+		for (uint64_t j = 0; j < n; j++)
+			values[j] += part.values[i * n + j];
+	}
+}
+
+static void add_parts(const struct patching *how,
+		      const struct lora_patch *patch, const struct area *area,
+		      const float *left, const float *panels)
+{
+	uint64_t n_rows = min_u64(area->n_rows, PART_ROWS);
+	uint64_t n_columns = PATCH_ROOM / n_rows;
+
 	for (uint64_t i = 0; i < area->n_rows; i += n_rows) {
 		for (uint64_t j = 0; j < area->n_columns; j += n_columns) {
 			struct area part = {
@@ -79,10 +77,25 @@ static int multiply(const struct patching *how, const struct lora_patch *patch,
 				.values = area->values + i * area->step + j,
 				.step = area->step,
 			};
-			multiply_part(how, patch, &part, left + i * patch->rank,
-				      panels);
+			add_rounded(how, patch, &part, left + i * patch->rank,
+				    panels);
 		}
 	}
+}
+
+static int multiply(const struct patching *how, const struct lora_patch *patch,
+		    const struct area *area, const float *left)
+{
+	const float *panels = NULL;
+	int r = factor_get(patch->right, how->isa, &panels);
+	if (r < 0)
+		return r;
+
+	panels += patch->right_batch * factor_step(patch->right);
+	if (how->rounds_twice)
+		add_parts(how, patch, area, left, panels);
+	else
+		add_product(how, patch, area, left, panels);
 	factor_put(patch->right);
 	return 0;
 }

@@ -41,7 +41,6 @@ const struct isa ISA_NAME(isa) = {
 			[DTYPE_F16] = round_f16,
 			[DTYPE_BF16] = round_bf16,
 		},
-	.product = ISA_NAME(product),
-	.add_scaled = ISA_NAME(add_scaled),
+	.add_product = ISA_NAME(add_product),
 	.methods = methods,
 };

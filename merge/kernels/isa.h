@@ -42,9 +42,7 @@ struct isa {
 	void (*round[DTYPE_COUNT])(float *values, size_t n);
 
 	/* See product.h. */
-	void (*product)(float *out, const struct product *product);
-	void (*add_scaled)(float *restrict out, const float *restrict x,
-			   float scale, size_t n);
+	void (*add_product)(float *values, const struct product *product);
 
 	const struct method *const
 		*methods; /* NULL-ended, order of methods.def */

@@ -6,14 +6,20 @@
 #include "merge/kernels/fused.h"
 
 /*
- * A block of ROWS times PANEL sums stays in registers, as vectors of the width
- * of a register (FLOATS, from the build). CONTRACTS says that the compiler
- * fuses a vector's product and sum, as gram.c relies on, too; without such an
- * instruction every lane is fused by hand.
+ * ROWS times PANEL sums stay in registers, as vectors of the width of a
+ * register (FLOATS, from the build, as ROWS is). CONTRACTS says that the
+ * compiler fuses a vector's product and sum, as gram.c relies on, too; without
+ * such an instruction every lane is fused by hand. The sums are scaled and
+ * added in scaled.c, where nothing may be fused.
+ *
+ * Columns are taken in strips whose panels stay in a core's second cache, and
+ * rows run through a strip, so that values are come to in their order. Panels
+ * are not cut by their depth: as long as a core's caches hold one, loading
+ * its next line takes less time than multiplying it.
  */
-#define ROWS 6
-#define DEPTH 256 /* terms of a panel that fit into the nearest cache */
+#define FEWER (ROWS * 2 / 3)
 #define N_VECTORS (PANEL / FLOATS)
+#define STRIP ((size_t)1 << 15) /* floats of panels */
 
 typedef float vector __attribute__((vector_size(FLOATS * sizeof(float))));
 
@@ -26,26 +32,16 @@ static inline vector fuse(float x, vector y, vector sum)
 	return sum;
 }
 
-/* What the rows of a panel are multiplied with at once: terms [first, end). */
-struct terms {
-	const float *panel; /* (rank, PANEL) */
-	size_t rank, first, end;
-};
-
-/* Adds to sums (n_rows, PANEL); n_rows, at most ROWS, is a constant to every
- * caller. */
+/* sums (n_rows, PANEL); n_rows, at most ROWS, is a constant to every caller. */
 static inline __attribute__((always_inline)) void
-multiply_block(float *sums, const float *left, const struct terms *terms,
-	       int n_rows)
+multiply(float *sums, const float *left, const float *panel, size_t rank,
+	 int n_rows)
 {
-	size_t rank = terms->rank;
-	vector sum[ROWS][N_VECTORS];
+	vector sum[ROWS][N_VECTORS] = {};
 
-	memcpy(sum, sums, (size_t)n_rows * sizeof(sum[0]));
-	for (size_t k = terms->first; k < terms->end; k++) {
+	for (size_t k = 0; k < rank; k++) {
 		const vector *right =
-			(const vector *)(const void *)(terms->panel +
-						       k * PANEL);
+			(const vector *)(const void *)(panel + k * PANEL);
 		for (int i = 0; i < n_rows; i++)
 			for (int j = 0; j < N_VECTORS; j++)
 				sum[i][j] = fuse(left[(size_t)i * rank + k],
@@ -54,77 +50,70 @@ multiply_block(float *sums, const float *left, const struct terms *terms,
 	memcpy(sums, sum, (size_t)n_rows * sizeof(sum[0]));
 }
 
-/* Most panels are whole, and a copy of known size is a few moves. */
-static inline void copy_row(float *out, const float *in, size_t n)
-{
-	if (n == PANEL)
-		memcpy(out, in, PANEL * sizeof(*out));
-	else
-		memcpy(out, in, n * sizeof(*out));
-}
-
+/* Some rows of columns [at, end). */
 static inline __attribute__((always_inline)) void
-multiply_rows(float *out, size_t step, size_t first, size_t n,
-	      const float *left, const struct terms *terms, int n_rows)
+add_rows(float *values, const float *left, const struct product *product,
+	 size_t at, size_t end, int n_rows)
 {
-	float sums[ROWS * PANEL] = {};
-
-	for (int i = 0; terms->first > 0 && i < n_rows; i++)
-		copy_row(sums + i * PANEL + first, out + (size_t)i * step, n);
-	multiply_block(sums, left, terms, n_rows);
-	for (int i = 0; i < n_rows; i++)
-		copy_row(out + (size_t)i * step, sums + i * PANEL + first, n);
-}
-
-/* All rows of one panel's columns [first, first + n), into rows of `step`. */
-static void multiply_panel(float *out, size_t step, size_t first, size_t n,
-			   const float *left, size_t n_rows,
-			   const struct terms *terms)
-{
-	for (; n_rows >= ROWS; n_rows -= ROWS) {
-		multiply_rows(out, step, first, n, left, terms, ROWS);
-		out += ROWS * step;
-		left += ROWS * terms->rank;
-	}
-	switch (n_rows) {
-	case 5:
-		multiply_rows(out, step, first, n, left, terms, 5);
-		break;
-	case 4:
-		multiply_rows(out, step, first, n, left, terms, 4);
-		break;
-	case 3:
-		multiply_rows(out, step, first, n, left, terms, 3);
-		break;
-	case 2:
-		multiply_rows(out, step, first, n, left, terms, 2);
-		break;
-	case 1:
-		multiply_rows(out, step, first, n, left, terms, 1);
-		break;
-	}
-}
-
-void ISA_NAME(product)(float *out, const struct product *product)
-{
-	size_t end = product->first + product->n;
+	_Alignas(64) float sums[ROWS * PANEL];
 	size_t rank = product->rank;
 
-	for (size_t at = product->first; at < end;) {
+	while (at < end) {
 		size_t first = at % PANEL;
 		size_t n = PANEL - first < end - at ? PANEL - first : end - at;
-		struct terms terms = {
-			.panel = product->panels + at / PANEL * PANEL * rank,
-			.rank = rank,
-		};
-		for (; terms.first < rank; terms.first = terms.end) {
-			terms.end = rank - terms.first < DEPTH
-					    ? rank
-					    : terms.first + DEPTH;
-			multiply_panel(out + (at - product->first), product->n,
-				       first, n, product->left, product->n_rows,
-				       &terms);
-		}
+
+		for (int i = 0; i < n_rows; i++)
+			__builtin_prefetch(values + (size_t)i * product->step,
+					   1);
+		multiply(sums, left, product->panels + (at - first) * rank,
+			 rank, n_rows);
+		ISA_NAME(add_sums)
+		(values, sums + first, product, (size_t)n_rows, n);
+		values += n;
+		at += n;
+	}
+}
+
+/* How many of the rows come next. Few rows have too few sums to keep the
+ * arithmetic busy, so that the last blocks are made alike. */
+static size_t next_rows(size_t n_rows)
+{
+	if (n_rows == ROWS || n_rows >= ROWS + FEWER)
+		return ROWS;
+	return n_rows >= FEWER ? FEWER : 1;
+}
+
+static void add_strip(float *values, const struct product *product, size_t at,
+		      size_t end)
+{
+	const float *left = product->left;
+	size_t n;
+
+	for (size_t n_rows = product->n_rows; n_rows > 0; n_rows -= n) {
+		n = next_rows(n_rows);
+		if (n == ROWS)
+			add_rows(values, left, product, at, end, ROWS);
+		else if (n == FEWER)
+			add_rows(values, left, product, at, end, FEWER);
+		else
+			add_rows(values, left, product, at, end, 1);
+		values += n * product->step;
+		left += n * product->rank;
+	}
+}
+
+void ISA_NAME(add_product)(float *values, const struct product *product)
+{
+	size_t end = product->first + product->n;
+	size_t strip = STRIP / product->rank / PANEL * PANEL;
+	if (strip == 0)
+		strip = PANEL;
+
+	for (size_t at = product->first; at < end;) {
+		size_t left = strip - at % strip;
+		size_t n = left < end - at ? left : end - at;
+
+		add_strip(values + (at - product->first), product, at, at + n);
 		at += n;
 	}
 }

@@ -11,8 +11,7 @@
 
 /*
  * The right matrix lies in panels: (n_panels, rank, PANEL), the last one filled
- * up with zeros; so a panel stays in a core's nearest cache while every row of
- * the left one is multiplied with it.
+ * up with zeros; so what some rows are multiplied with is read in one go.
  */
 #define PANEL 16
 
@@ -21,17 +20,21 @@ struct product {
 	const float *panels; /* (n_panels, rank, PANEL), aligned to 64 bytes */
 	size_t rank, n_rows;
 	size_t first, n; /* columns */
+	float scale;
+	size_t step; /* floats from a row of the values to the next */
 };
 
 /*
- * out (n_rows, n): the sum over k of left[i][k] * right[k][j], in the order of
- * k, each step fused; so an element has the same bits in any range and on every
- * instruction set.
+ * values (n_rows, n) += sum over k of left[i][k] * right[k][j], times scale.
+ * The sum is made in the order of k, each step fused, and what follows is
+ * rounded after each operation; so an element has the same bits in any range
+ * and on every instruction set.
  */
-void ISA_NAME(product)(float *out, const struct product *product);
+void ISA_NAME(add_product)(float *values, const struct product *product);
 
-/* out = out + x * scale, rounded after each operation. */
-void ISA_NAME(add_scaled)(float *restrict out, const float *restrict x,
-			  float scale, size_t n);
+/* values (n_rows, n) += sums * scale, rounded after each operation; rows of
+ * sums are PANEL apart. */
+void ISA_NAME(add_sums)(float *restrict values, const float *restrict sums,
+			const struct product *product, size_t n_rows, size_t n);
 
 #endif
