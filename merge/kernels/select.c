@@ -14,8 +14,8 @@
  * there is no use in less than so many groups.
  */
 #define GROUP 64
-#define GROUPS_LEAST 2048
-#define STRIDE_MOST 8192
+#define GROUPS_LEAST 1024
+#define STRIDE_MOST 16384
 
 #define BAG_KEYS 8192u /* different keys that a bag holds */
 #define BAG_SLOTS (2 * BAG_KEYS)
