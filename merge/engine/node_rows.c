@@ -47,14 +47,15 @@ static int find_unit(const struct node *node, const struct eval *eval,
 	uint64_t begin = first - first % grain;
 	uint64_t end =
 		min_u64(node->count, round_up(first + eval->wanted, grain));
-	below.wanted = min_u64(node->unit, end - begin);
+	uint64_t n = min_u64(node->unit, end - begin);
+	below.wanted = end - begin;
 	window->node = NULL;
-	int r = compute(node, &below, begin, below.wanted, window->data);
+	int r = compute(node, &below, begin, n, window->data);
 	if (r < 0)
 		return r;
 	window->node = node;
 	window->first = begin;
-	window->n = below.wanted;
+	window->n = n;
 	return 0;
 }
 
