@@ -5,7 +5,7 @@
 
 #include "merge/kernels/rows.h"
 
-#define CHUNK 1024 /* elements whose sums stay in the nearest cache */
+#define CHUNK TILE /* elements whose sums stay in the nearest cache */
 
 /* The base alone is its own merge, whatever is added to it is not. */
 int task_copies(const struct method_args *args)
