@@ -115,7 +115,7 @@ class Story:
                 file.write(b"more")
         else:
             with open(path, "r+b") as file:
-                file.seek(self.draw.randrange(size))
+                file.seek(self.draw.randrange(size + 1))
                 file.write(bytes(self.draw.choice((1, 4096))) if kind == 4
                            else self.draw.randbytes(3))
 
