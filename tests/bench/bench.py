@@ -28,7 +28,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--methods")
     parser.add_argument("--mergekit")
-    parser.add_argument("--kind", default="1b", help="checkpoints of part mergekit, see synth.py")
+    parser.add_argument("--kind", default="1b", help="checkpoints of parts methods and mergekit, see synth.py")
     parser.add_argument("--json")
     bench = Bench(parser.parse_args())
     unknown = set(bench.methods()) - set(METHODS)

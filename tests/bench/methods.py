@@ -37,12 +37,13 @@ def probe(bench, threads):
 
 
 def run(bench):
-    bench.prepare("0.3b", "small", "large")
+    kind = bench.options.kind
+    bench.prepare(kind, "small", "large")
     threads = bench.options.threads
     bench.table("method", "family", f"output, {threads} threads", "read of inputs", "share of the probe", "wanted",
                 "by CPU time", f"1 -> {threads} threads", "peak, 2^25 elements", "peak, 2^27 elements")
     for method in bench.methods():
-        recipe = bench.write_recipe(method, "0.3b", scaled=True)
+        recipe = bench.write_recipe(method, kind, scaled=True)
         probes, single_probes, many, one = [], [], [], []
         for _ in range(bench.options.rounds):
             probes.append(probe(bench, threads)[0])
@@ -54,8 +55,8 @@ def run(bench):
         touched = (best["read"] + best["written"]) / 1e9
         busy = min(figures["cpu"] for figures in one)
         inputs = bench_inputs(recipe)
-        peaks = [sink(bench, bench.write_recipe(method, kind, scaled=True), threads)["peak"]
-                 for kind in ("small", "large")]
+        peaks = [sink(bench, bench.write_recipe(method, shape, scaled=True), threads)["peak"]
+                 for shape in ("small", "large")]
         bench.row(method, family(method), f"{best['written'] / best['seconds'] / 1e9:.2f} GB/s",
                   f"{best['read'] / best['written'] / inputs:.1f} times",
                   f"{100 * touched / best['seconds'] / max(probes):.0f} %", f"{FAMILIES[family(method)][0]} %",
