@@ -19,6 +19,7 @@
 #include "fs/signals.h"
 #include "merge/output/image.h"
 #include "merge/output/merge.h"
+#include "util/io.h"
 #include "util/range.h"
 #include "util/text.h"
 
@@ -59,21 +60,6 @@ struct target {
 	struct error *err;
 };
 
-static int write_all(int fd, const char *data, size_t size, uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t n = pwrite(fd, data, size, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 static int write_piece(void *arg, const struct iovec *iov, size_t n_iov,
 		       uint64_t offset, size_t size)
 {
@@ -81,8 +67,8 @@ static int write_piece(void *arg, const struct iovec *iov, size_t n_iov,
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n_iov; i++) {
-		r = write_all(target->fd, iov[i].iov_base, iov[i].iov_len,
-			      offset);
+		r = io_write(target->fd, iov[i].iov_base, iov[i].iov_len,
+			     offset);
 		offset += iov[i].iov_len;
 	}
 	if (r < 0)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "merge/source/view.h"
+#include "util/io.h"
 
 /* What a file's content depends on: its blob's name, else its inode and times.
  */
@@ -59,20 +60,6 @@ int file_open(int at, const char *relative, const char *path, const char *etag,
 	return 0;
 }
 
-static int write_all(int fd, const char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 int file_of_bytes(const char *path, const void *data, size_t size,
 		  struct file **ret, struct error *err)
 {
@@ -85,7 +72,7 @@ int file_of_bytes(const char *path, const void *data, size_t size,
 	if (!file->path)
 		return error_set(err, -ENOMEM, "out of memory");
 
-	int r = file->fd < 0 ? -errno : write_all(file->fd, data, size);
+	int r = file->fd < 0 ? -errno : io_write(file->fd, data, size, 0);
 	if (r == 0 && (futimens(file->fd, times) < 0 ||
 		       fcntl(file->fd, F_ADD_SEALS,
 			     F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0 ||
@@ -174,17 +161,7 @@ int file_check(const struct file *file)
 int file_fetch(const struct file *file, uint64_t offset, size_t size,
 	       void *data)
 {
-	while (size > 0) {
-		ssize_t n = pread(file->fd, data, size, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -EIO;
-		data = (char *)data + n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
+	return io_read(file->fd, data, size, offset) < 0 ? -EIO : 0;
 }
 
 void file_map(struct file *file)
