@@ -88,14 +88,14 @@ static void begin_sum(float *restrict out, struct term a, struct term b,
 }
 
 /* In place: x is what the term is of. */
-static void weigh(float *x, struct term term, size_t n)
+static void weigh(float *restrict x, struct term term, size_t n)
 {
-	if (term.base)
-		for (size_t i = 0; i < n; i++)
-			x[i] = term_at(&term, i, true);
-	else
-		for (size_t i = 0; i < n; i++)
-			x[i] = term_at(&term, i, false);
+	if (!term.base) {
+		row_multiply(x, term.weight, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		x[i] = (x[i] - term.base[i]) * term.weight;
 }
 
 static void add_base(float *restrict out, const float *restrict base,
