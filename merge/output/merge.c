@@ -16,6 +16,7 @@
 #include "merge/engine/shelf.h"
 #include "merge/output/image.h"
 #include "merge/output/merge_parts.h"
+#include "merge/source/view.h"
 #include "merge/tensor/dtype.h"
 #include "util/pool.h"
 #include "util/range.h"
@@ -38,6 +39,9 @@ static unsigned usable_cpus(void)
 
 /* What all threads look at of their inputs may take this part of --memory. */
 #define LOOKS_SHARE 4
+
+/* And what they looked at and may come back to, this one. */
+#define KEPT_SHARE 4
 
 static size_t most_looks(const struct merge *merge)
 {
@@ -156,6 +160,20 @@ static uint64_t limit_factors(const struct merge *merge)
 	return size;
 }
 
+/*
+ * Inputs that were looked at stay mapped, as most methods come to them twice,
+ * where half of the memory is left to the blocks.
+ */
+static uint64_t keep_looks(const struct merge *merge, uint64_t taken)
+{
+	uint64_t most = merge->options.memory / 2;
+	uint64_t size = min_u64(merge->options.memory / KEPT_SHARE,
+				most - min_u64(taken, most));
+
+	view_keep(size);
+	return size;
+}
+
 /* One core in four may help to store, at low priority. */
 static unsigned storing_threads(const struct merge *merge)
 {
@@ -182,6 +200,7 @@ static uint64_t memory_for_blocks(const struct merge *merge)
 	for (size_t i = 0; i < merge->n_parts; i++)
 		taken += image_memory(merge->parts[i].image);
 	taken -= min_u64(taken, FREE_MEMORY);
+	taken += keep_looks(merge, taken);
 	/* However much that is, blocks have to go through. */
 	return merge->options.memory -
 	       min_u64(taken, merge->options.memory / 2);

@@ -191,7 +191,7 @@ const unsigned char *file_look(const struct file *file, uint64_t offset,
 
 void file_let_go(const struct file *file, uint64_t offset, size_t size)
 {
-	view_drop(file->view, offset, size);
+	view_let_go(file->view, offset, size);
 }
 
 bool file_torn(const struct file *file)

@@ -10,7 +10,7 @@
 
 /* The kernel may map as much as lies in one piece of such a size, in one piece,
  * where a page was missing. */
-#define PIECE_MOST ((uint64_t)2 << 20)
+#define PIECE ((uint64_t)2 << 20)
 
 /*
  * Views are found by the handler, which may not lock: they are linked once and
@@ -20,11 +20,28 @@ struct view {
 	atomic_uintptr_t data; /* 0: closed */
 	atomic_uintptr_t size;
 	atomic_bool torn;
+	struct piece *pieces; /* (size / PIECE, rounded up) */
 	struct view *next;
 };
 
+/*
+ * What was let go of stays mapped for a while, as many methods come back to an
+ * input: to map a page again costs nearly as much as to read it. Such pieces
+ * are in a ring, the one that was let go of last just before its head.
+ */
+struct piece {
+	struct piece *before, *after; /* NULL: not in the ring */
+	const struct view *view;
+};
+
 static _Atomic(struct view *) views;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of new views */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the ring, too */
+static struct piece ring = {&ring, &ring, NULL};
+static uint64_t kept_size, most_kept;
+
+/* Held for reading by who unmaps pieces of any view, without the lock. */
+static pthread_rwlock_t closing = PTHREAD_RWLOCK_INITIALIZER;
+
 static struct sigaction before;
 static uintptr_t page_size;
 
@@ -94,24 +111,60 @@ static struct view *take_view(void)
 	return view;
 }
 
+static void unlink_piece(struct piece *piece)
+{
+	if (!piece->before)
+		return;
+	piece->before->after = piece->after;
+	piece->after->before = piece->before;
+	piece->before = piece->after = NULL;
+	kept_size -= PIECE;
+}
+
+static void link_piece(struct piece *piece)
+{
+	piece->before = ring.before;
+	piece->after = &ring;
+	piece->before->after = piece;
+	ring.before = piece;
+	kept_size += PIECE;
+}
+
+static size_t count_pieces(uint64_t size)
+{
+	return (size + PIECE - 1) / PIECE;
+}
+
+static void open_view(struct view *view, void *data, uint64_t size,
+		      struct piece *pieces)
+{
+	for (size_t i = 0; i < count_pieces(size); i++)
+		pieces[i].view = view;
+	view->pieces = pieces;
+	atomic_store(&view->torn, false);
+	atomic_store(&view->size, size);
+	atomic_store(&view->data, (uintptr_t)data);
+}
+
 struct view *view_new(int fd, uint64_t size)
 {
 	struct view *view = NULL;
+	struct piece *pieces = calloc(count_pieces(size), sizeof(*pieces));
 	void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	if (data == MAP_FAILED)
-		return NULL;
 
-	pthread_mutex_lock(&lock);
-	if (handle_bus_errors() == 0)
-		view = take_view();
-	if (view) {
-		atomic_store(&view->torn, false);
-		atomic_store(&view->size, size);
-		atomic_store(&view->data, (uintptr_t)data);
-	} else {
-		munmap(data, size);
+	if (pieces && data != MAP_FAILED) {
+		pthread_mutex_lock(&lock);
+		if (handle_bus_errors() == 0)
+			view = take_view();
+		if (view)
+			open_view(view, data, size, pieces);
+		pthread_mutex_unlock(&lock);
 	}
-	pthread_mutex_unlock(&lock);
+	if (!view) {
+		free(pieces);
+		if (data != MAP_FAILED)
+			munmap(data, size);
+	}
 	return view;
 }
 
@@ -122,8 +175,15 @@ void view_free(struct view *view)
 	void *data = (void *)atomic_load(&view->data);
 	size_t size = atomic_load(&view->size);
 
+	pthread_rwlock_wrlock(&closing);
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < count_pieces(size); i++)
+		unlink_piece(&view->pieces[i]);
+	free(view->pieces);
 	atomic_store(&view->data, 0);
+	pthread_mutex_unlock(&lock);
 	munmap(data, size);
+	pthread_rwlock_unlock(&closing);
 }
 
 const unsigned char *view_data(const struct view *view)
@@ -137,13 +197,49 @@ bool view_torn(const struct view *view)
 	return atomic_load(&view->torn);
 }
 
-void view_drop(const struct view *view, uint64_t offset, uint64_t size)
+void view_keep(uint64_t size)
 {
-	uint64_t begin = offset / PIECE_MOST * PIECE_MOST;
-	uint64_t end = offset + size + PIECE_MOST - 1;
-	uint64_t most = atomic_load_explicit(&view->size, memory_order_relaxed);
-	end = end / PIECE_MOST * PIECE_MOST;
+	pthread_mutex_lock(&lock);
+	most_kept = size;
+	pthread_mutex_unlock(&lock);
+}
 
-	madvise((char *)view_data(view) + begin,
-		(end < most ? end : most) - begin, MADV_DONTNEED);
+static void unmap_piece(const struct piece *piece)
+{
+	const struct view *view = piece->view;
+	uint64_t begin = (uint64_t)(piece - view->pieces) * PIECE;
+	uint64_t left = atomic_load(&view->size) - begin;
+
+	madvise((char *)view_data(view) + begin, left < PIECE ? left : PIECE,
+		MADV_DONTNEED);
+}
+
+/* The piece that was let go of longest ago, if too many are kept. */
+static const struct piece *take_oldest(void)
+{
+	struct piece *piece = NULL;
+
+	pthread_mutex_lock(&lock);
+	if (kept_size > most_kept) {
+		piece = ring.after;
+		unlink_piece(piece);
+	}
+	pthread_mutex_unlock(&lock);
+	return piece;
+}
+
+void view_let_go(const struct view *view, uint64_t offset, uint64_t size)
+{
+	const struct piece *oldest;
+
+	pthread_rwlock_rdlock(&closing);
+	pthread_mutex_lock(&lock);
+	for (size_t i = offset / PIECE; i < count_pieces(offset + size); i++) {
+		unlink_piece(&view->pieces[i]);
+		link_piece(&view->pieces[i]);
+	}
+	pthread_mutex_unlock(&lock);
+	while ((oldest = take_oldest()))
+		unmap_piece(oldest);
+	pthread_rwlock_unlock(&closing);
 }

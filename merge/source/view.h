@@ -30,10 +30,15 @@ const unsigned char *view_data(const struct view *view);
 bool view_torn(const struct view *view);
 
 /*
- * The process lets go of the pages of a range, which stay in the page cache; it
- * may be looked at again, or still. While it is looked at, up to 2 MiB of the
- * file at either end of it may count as the process's memory, too.
+ * A range is not looked at any more, or not now. The process keeps it mapped
+ * until others were let go of after it, view_keep() bytes of all views
+ * together, for whoever looks at it again; then its pages are left to the page
+ * cache. While it is looked at, up to 2 MiB of the file at either end of it may
+ * count as the process's memory, too.
  */
-void view_drop(const struct view *view, uint64_t offset, uint64_t size);
+void view_let_go(const struct view *view, uint64_t offset, uint64_t size);
+
+/* How much is kept, of all views; at first nothing. */
+void view_keep(uint64_t size);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "merge/source/view.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 #include "tests/unit/check.h"
 
 #define SIZE ((size_t)5 << 20)
+#define PIECE ((size_t)2 << 20)
 
 static int make_file(void)
 {
@@ -45,11 +47,61 @@ static void test_bytes(void)
 		for (size_t at = 0; at < SIZE; at += 4095)
 			CHECK(is_right(view, at));
 		CHECK(is_right(view, SIZE - 1));
-		view_drop(view, 100, 10);
-		view_drop(view, SIZE - 1, 1);
+		view_let_go(view, 100, 10);
+		view_let_go(view, SIZE - 1, 1);
 	}
 	CHECK(!view_torn(view));
 	view_free(view);
+	close(fd);
+}
+
+/* Of 2 MiB of the file, by the kernel's word on its first page. */
+static bool is_mapped(const struct view *view, size_t piece)
+{
+	uintptr_t address = (uintptr_t)view_data(view) + piece * PIECE;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t word = 0;
+
+	CHECK(fd >= 0);
+	CHECK(pread(fd, &word, sizeof(word),
+		    (off_t)(address / 4096 * sizeof(word))) == sizeof(word));
+	close(fd);
+	return word >> 63;
+}
+
+static void use(const struct view *view, size_t piece)
+{
+	CHECK(is_right(view, piece * PIECE));
+	view_let_go(view, piece * PIECE, 4096);
+}
+
+/* What was let go of last stays mapped, of all views together. */
+static void test_kept(void)
+{
+	int fd = make_file();
+	struct view *view = view_new(fd, SIZE), *other = view_new(fd, SIZE);
+
+	CHECK(view && other);
+	use(view, 0);
+	CHECK(!is_mapped(view, 0));
+
+	view_keep(2 * PIECE);
+	use(view, 0);
+	use(view, 1);
+	use(view, 0);
+	CHECK(is_mapped(view, 0) && is_mapped(view, 1));
+	use(other, 2);
+	CHECK(is_mapped(view, 0) && !is_mapped(view, 1));
+	CHECK(is_mapped(other, 2));
+	view_free(view);
+	use(other, 1);
+	CHECK(is_mapped(other, 1) && is_mapped(other, 2));
+
+	view_keep(0);
+	use(other, 0);
+	for (size_t i = 0; i < 3; i++)
+		CHECK(!is_mapped(other, i));
+	view_free(other);
 	close(fd);
 }
 
@@ -113,6 +165,7 @@ static void test_foreign_signal(void)
 int main(void)
 {
 	test_bytes();
+	test_kept();
 	test_torn();
 	test_not_to_be_had();
 	test_foreign_signal();
