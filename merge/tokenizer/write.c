@@ -141,88 +141,66 @@ static bool last_stays(const struct writing *writing)
 	return stays(writing, writing->reader.string, writing->reader.length);
 }
 
-/* The entry of a token whose content decides. */
-static int edit_added(struct writing *writing)
+/* Reads an element (or, in an object, what its key is of); *keep: does it stay?
+ * True at first. */
+typedef int judge_fn(struct writing *writing, bool *keep);
+
+/* All elements of a list or an object, and put's of new tokens behind them. */
+static int edit_elements(struct writing *writing, char bracket, judge_fn *judge,
+			 bool defined, put_fn *put)
 {
 	struct json_reader *reader = &writing->reader;
 	struct edit_list list;
+	int r = json_reader_enter(reader, bracket);
 
-	writing->has_added = true;
-	/* null */
-	if (json_reader_peek(reader) != '[') {
-		const char *begin = reader->at;
-		struct text more = {0};
-		int r = json_reader_skip(reader);
-		text_puts(&more, "[");
-		put_more(writing->vocabulary, true, put_entry, &more);
-		text_puts(&more, "]");
-		if (!more.failed)
-			edit_replace(&writing->edit, begin, reader->at,
-				     more.data, more.length);
-		r = r == 0 && more.failed ? -ENOMEM : r;
-		text_done(&more);
-		return r;
-	}
-	int r = json_reader_enter(reader, '[');
 	edit_list_begin(&list, reader);
 	while (r == 0 && (r = json_reader_next(reader)) > 0) {
 		const char *element = reader->element;
 		bool keep = true;
-		r = json_reader_enter(reader, '{');
-		while (r == 0 && (r = json_reader_next(reader)) > 0) {
-			bool content = json_reader_is(reader, "content");
-			r = content ? json_reader_string(reader)
-				    : json_reader_skip(reader);
-			if (content && r == 0)
-				keep = reader->length == 0 ||
-				       last_stays(writing);
-		}
+		r = judge(writing, &keep);
 		reader->element = element;
-		edit_list_element(&writing->edit, &list, reader, keep);
+		if (r == 0)
+			edit_list_element(&writing->edit, &list, reader, keep);
 	}
-	return r < 0 ? r : end_list(writing, &list, true, put_entry);
+	return r < 0 ? r : end_list(writing, &list, defined, put);
 }
 
-static int edit_vocab_map(struct writing *writing)
+/* An added token: its content decides. */
+static int judge_entry(struct writing *writing, bool *keep)
 {
 	struct json_reader *reader = &writing->reader;
-	struct edit_list list;
 	int r = json_reader_enter(reader, '{');
 
-	edit_list_begin(&list, reader);
 	while (r == 0 && (r = json_reader_next(reader)) > 0) {
-		bool keep = last_stays(writing);
-		r = json_reader_skip(reader);
-		edit_list_element(&writing->edit, &list, reader, keep);
+		bool content = json_reader_is(reader, "content");
+		r = content ? json_reader_string(reader)
+			    : json_reader_skip(reader);
+		if (content && r == 0)
+			*keep = reader->length == 0 || last_stays(writing);
 	}
-	return r < 0 ? r
-		     : end_list(writing, &list, false,
-				writing->in_model ? put_id : NULL);
+	return r;
 }
 
-/* The pieces of Unigram: [["token", score], ...] */
-static int edit_vocab_list(struct writing *writing)
+/* Of "token": id. */
+static int judge_key(struct writing *writing, bool *keep)
+{
+	*keep = last_stays(writing);
+	return json_reader_skip(&writing->reader);
+}
+
+/* A piece of Unigram: ["token", score] */
+static int judge_piece(struct writing *writing, bool *keep)
 {
 	struct json_reader *reader = &writing->reader;
-	struct edit_list list;
 	int r = json_reader_enter(reader, '[');
 
-	edit_list_begin(&list, reader);
-	while (r == 0 && (r = json_reader_next(reader)) > 0) {
-		const char *element = reader->element;
-		bool keep = true;
-		r = json_reader_enter(reader, '[');
-		for (bool first = true;
-		     r == 0 && (r = json_reader_next(reader)) > 0;
-		     first = false) {
-			r = json_reader_skip(reader);
-			if (first)
-				keep = last_stays(writing);
-		}
-		reader->element = element;
-		edit_list_element(&writing->edit, &list, reader, keep);
+	for (bool first = true; r == 0 && (r = json_reader_next(reader)) > 0;
+	     first = false) {
+		r = json_reader_skip(reader);
+		if (first)
+			*keep = last_stays(writing);
 	}
-	return r < 0 ? r : end_list(writing, &list, false, NULL);
+	return r;
 }
 
 /* Both sides and both joined, in scratch behind each other. */
@@ -235,8 +213,7 @@ static bool merge_stays(const struct writing *writing, size_t left)
 	       stays(writing, both->data, both->length);
 }
 
-/* One merge is read; *ret: does it stay? */
-static int read_merge(struct writing *writing, bool *ret)
+static int judge_merge(struct writing *writing, bool *keep)
 {
 	struct json_reader *reader = &writing->reader;
 	struct text *both = &writing->scratch;
@@ -249,7 +226,7 @@ static int read_merge(struct writing *writing, bool *ret)
 		if (r < 0)
 			return r;
 		const char *space = memchr(reader->string, ' ', reader->length);
-		*ret = !space;
+		*keep = !space;
 		if (!space)
 			return 0;
 		left = (size_t)(space - reader->string);
@@ -265,26 +242,39 @@ static int read_merge(struct writing *writing, bool *ret)
 		if (r < 0)
 			return r;
 	}
-	*ret = both->failed || merge_stays(writing, left);
+	*keep = both->failed || merge_stays(writing, left);
 	return both->failed ? -ENOMEM : 0;
 }
 
-static int edit_merges(struct writing *writing)
+/* The list of added tokens, or null. */
+static int edit_added(struct writing *writing)
 {
 	struct json_reader *reader = &writing->reader;
-	struct edit_list list;
-	int r = json_reader_enter(reader, '[');
+	struct text more = {0};
 
-	edit_list_begin(&list, reader);
-	while (r == 0 && (r = json_reader_next(reader)) > 0) {
-		const char *element = reader->element;
-		bool keep = true;
-		r = read_merge(writing, &keep);
-		reader->element = element;
-		if (r == 0)
-			edit_list_element(&writing->edit, &list, reader, keep);
-	}
-	return r < 0 ? r : end_list(writing, &list, false, NULL);
+	writing->has_added = true;
+	if (json_reader_peek(reader) == '[')
+		return edit_elements(writing, '[', judge_entry, true,
+				     put_entry);
+	const char *begin = reader->at;
+	int r = json_reader_skip(reader);
+	text_puts(&more, "[");
+	put_more(writing->vocabulary, true, put_entry, &more);
+	text_puts(&more, "]");
+	if (!more.failed)
+		edit_replace(&writing->edit, begin, reader->at, more.data,
+			     more.length);
+	r = r == 0 && more.failed ? -ENOMEM : r;
+	text_done(&more);
+	return r;
+}
+
+static int edit_vocab(struct writing *writing)
+{
+	if (json_reader_peek(&writing->reader) == '[')
+		return edit_elements(writing, '[', judge_piece, false, NULL);
+	return edit_elements(writing, '{', judge_key, false,
+			     writing->in_model ? put_id : NULL);
 }
 
 static int edit_model(struct writing *writing)
@@ -295,12 +285,11 @@ static int edit_model(struct writing *writing)
 
 	while (r == 0 && (r = json_reader_next(reader)) > 0) {
 		if (json_reader_is(reader, "vocab"))
-			r = json_reader_peek(reader) == '['
-				    ? edit_vocab_list(writing)
-				    : edit_vocab_map(writing);
+			r = edit_vocab(writing);
 		else if (stripped && json_reader_is(reader, "merges") &&
 			 json_reader_peek(reader) == '[')
-			r = edit_merges(writing);
+			r = edit_elements(writing, '[', judge_merge, false,
+					  NULL);
 		else
 			r = json_reader_skip(reader);
 	}
@@ -391,29 +380,6 @@ static int edit_text(const struct vocabulary *vocabulary, const char *text,
 	return 0;
 }
 
-static int edit_decoder(struct writing *writing)
-{
-	struct json_reader *reader = &writing->reader;
-	struct edit_list list;
-	int r = json_reader_enter(reader, '{');
-
-	edit_list_begin(&list, reader);
-	while (r == 0 && (r = json_reader_next(reader)) > 0) {
-		const char *element = reader->element;
-		bool keep = true;
-		r = json_reader_enter(reader, '{');
-		while (r == 0 && (r = json_reader_next(reader)) > 0) {
-			bool content = json_reader_is(reader, "content");
-			r = json_reader_skip(reader);
-			if (content && r == 0)
-				keep = last_stays(writing);
-		}
-		reader->element = element;
-		edit_list_element(&writing->edit, &list, reader, keep);
-	}
-	return r < 0 ? r : end_list(writing, &list, true, put_member);
-}
-
 /* Does the tokenizer.json say what is added, and how? */
 static bool is_whole(const struct vocabulary *vocabulary)
 {
@@ -435,7 +401,8 @@ static int edit_config(struct writing *writing)
 		if (json_reader_is(reader, key) &&
 		    json_reader_peek(reader) == '{') {
 			found = true;
-			r = edit_decoder(writing);
+			r = edit_elements(writing, '{', judge_entry, true,
+					  put_member);
 		} else {
 			r = json_reader_skip(reader);
 		}
@@ -450,8 +417,7 @@ static int edit_config(struct writing *writing)
 /* added_tokens.json: {"token": id} */
 static int edit_ids(struct writing *writing)
 {
-	writing->in_model = true;
-	return edit_vocab_map(writing);
+	return edit_elements(writing, '{', judge_key, false, put_id);
 }
 
 /* The same, made anew: of what the basis' other files lack. */
