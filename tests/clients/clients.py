@@ -12,25 +12,11 @@ import sys
 import tempfile
 
 MOUNT, CTL, ROOT = sys.argv[1:]
-SKIP = 77
+sys.path.insert(0, ROOT + "/tests")
 
+import interpreter  # noqa: E402
 
-def use_python_with_transformers():
-    """Runs this script again with an interpreter that has what it needs."""
-    if "CLIENTS_AGAIN" in os.environ:
-        return
-    for python in (os.environ.get("MKFS_TEST_PYTHON"), ROOT + "/.venv/bin/python", sys.executable):
-        if not python or not os.path.exists(python):
-            continue
-        done = subprocess.run([python, "-c", "import torch, transformers"], stderr=subprocess.DEVNULL)
-        if done.returncode == 0:
-            os.environ["CLIENTS_AGAIN"] = "1"
-            os.execv(python, [python] + sys.argv)
-    print("no python with transformers (sh tests/venv.sh makes one): skipped")
-    sys.exit(SKIP)
-
-
-use_python_with_transformers()
+interpreter.need("torch", "transformers")
 os.environ["HF_HUB_OFFLINE"] = "1"
 import torch  # noqa: E402
 import transformers  # noqa: E402

@@ -18,26 +18,11 @@ import sys
 import tempfile
 
 ROOT = sys.argv[2]
+sys.path.insert(0, ROOT + "/tests")
 
+import interpreter  # noqa: E402
 
-def use_python_with_tokenizers():
-    """Runs this script again with an interpreter that has what it needs."""
-    try:
-        import numpy  # noqa: F401
-        import tokenizers  # noqa: F401
-        import transformers  # noqa: F401
-        return
-    except ImportError:
-        pass
-    for python in (os.environ.get("MKFS_TEST_PYTHON"), ROOT + "/.venv/bin/python"):
-        if python and os.path.exists(python) and python != sys.executable and "GOLDEN_AGAIN" not in os.environ:
-            os.environ["GOLDEN_AGAIN"] = "1"
-            os.execv(python, [python] + sys.argv)
-    print("no python with numpy, tokenizers and transformers (sh tests/venv.sh makes one): skipped")
-    sys.exit(77)
-
-
-use_python_with_tokenizers()
+interpreter.need("numpy", "tokenizers", "transformers")
 import numpy as np  # noqa: E402
 import tokenizers  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
