@@ -199,6 +199,23 @@ static void fill(struct block_cache *cache, struct entry *entry, bool load)
 	settle(cache, entry, r, load);
 }
 
+/* Once its readers have been answered: memory for the fills to come. */
+static void touch_ahead(struct block_cache *cache)
+{
+	enum { page = 4096 }; /* or larger */
+	volatile char *data = NULL;
+
+	do {
+		pthread_mutex_lock(&cache->lock);
+		if (data)
+			memory_touched(&cache->memory, (void *)data);
+		data = memory_ahead(&cache->memory);
+		pthread_mutex_unlock(&cache->lock);
+		for (size_t at = 0; data && at < BLOCK_SIZE; at += page)
+			data[at] = 0;
+	} while (data);
+}
+
 static void fill_run(struct pool_task *task)
 {
 	struct fill_task *filling = CONTAINER_OF(task, struct fill_task, task);
@@ -214,8 +231,10 @@ static void fill_run(struct pool_task *task)
 	else if (--entry->n_tasks == 0 && entry->state == ENTRY_GONE)
 		free(entry);
 	pthread_mutex_unlock(&cache->lock);
-	if (mine)
+	if (mine) {
 		fill(cache, entry, load);
+		touch_ahead(cache);
+	}
 
 	pthread_mutex_lock(&cache->lock);
 	task_ended(cache);

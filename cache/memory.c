@@ -11,9 +11,24 @@
  */
 #define HAD_MOST ((size_t)8 << 20)
 
+/* Buffers that have memory before they are wanted: a huge page is two of them,
+ * and while one is touched the other two can be filled. */
+#define N_READY 4
+
 static struct lru *lru_of(struct memory *memory, const struct entry *entry)
 {
 	return entry->had < entry->block.size ? &memory->ahead : &memory->had;
+}
+
+/* Buffers that are kept take of the budget what blocks leave. */
+static void trim(struct memory *memory, size_t need)
+{
+	size_t taken = memory->size + need;
+
+	arena_trim(&memory->arena,
+		   memory->budget > taken
+			   ? (memory->budget - taken) / BLOCK_SIZE
+			   : 0);
 }
 
 void memory_return(struct memory *memory, void *data, size_t size)
@@ -21,10 +36,12 @@ void memory_return(struct memory *memory, void *data, size_t size)
 	if (!data)
 		return;
 	memory->size -= size;
-	if (size == BLOCK_SIZE)
+	if (size == BLOCK_SIZE) {
 		arena_put(&memory->arena, data);
-	else
+		trim(memory, 0);
+	} else {
 		free(data);
+	}
 }
 
 void memory_remove(struct memory *memory, struct entry *entry)
@@ -58,12 +75,36 @@ static void evict(struct memory *memory, size_t need)
 
 void *memory_buffer(struct memory *memory, size_t size)
 {
+	void *data;
+
 	evict(memory, size);
-	void *data =
-		size == BLOCK_SIZE ? arena_get(&memory->arena) : malloc(size);
+	if (size == BLOCK_SIZE) {
+		data = arena_get(&memory->arena);
+	} else {
+		trim(memory, size);
+		data = malloc(size);
+	}
 	if (data)
 		memory->size += size;
 	return data;
+}
+
+void *memory_ahead(struct memory *memory)
+{
+	size_t n = memory->arena.n_ready + 1;
+
+	if (memory->touching || n > N_READY ||
+	    memory->size + n * BLOCK_SIZE > memory->budget)
+		return NULL;
+	void *data = arena_get_bare(&memory->arena);
+	memory->touching = data;
+	return data;
+}
+
+void memory_touched(struct memory *memory, void *data)
+{
+	memory->touching = false;
+	arena_put(&memory->arena, data);
 }
 
 void memory_pin(struct memory *memory, struct entry *entry)

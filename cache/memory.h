@@ -54,6 +54,7 @@ struct memory {		       /* zeroed but for the budget is empty */
 	struct entry *entries; /* hash table by key */
 	struct lru ahead, had; /* unpinned: still to be read, and had */
 	struct arena arena;    /* of blocks of BLOCK_SIZE */
+	bool touching;	       /* some thread has what memory_ahead() gave */
 };
 
 /* Frees all entries, which must have no tasks, and all buffers. */
@@ -74,6 +75,14 @@ void memory_remove(struct memory *memory, struct entry *entry);
  * running fills; NULL when memory is out. */
 void *memory_buffer(struct memory *memory, size_t size);
 void memory_return(struct memory *memory, void *data, size_t size);
+
+/*
+ * A buffer of BLOCK_SIZE to be touched and handed to memory_touched(), both
+ * without the lock in between, so that a fill finds one with memory in it; NULL
+ * where there are enough, the budget has no room, or another thread is at it.
+ */
+void *memory_ahead(struct memory *memory);
+void memory_touched(struct memory *memory, void *data);
 
 /* Of a ready entry: keeps it for a reader, and no more. */
 void memory_pin(struct memory *memory, struct entry *entry);

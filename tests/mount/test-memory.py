@@ -67,6 +67,30 @@ def test_many_threads(folder):
           hidden=512, vocabulary=20000)
 
 
+def test_small_after_large(folder):
+    """Blocks that nobody has had wholly, and buffers that large ones leave."""
+    for name in ("one", "two"):
+        os.mkdir(os.path.join(folder, name))
+        with open(os.path.join(folder, name, "config.json"), "w") as file:
+            json.dump({"model_type": "llama", "num_hidden_layers": 1}, file)
+        write_safetensors(os.path.join(folder, name, "model.safetensors"),
+                          {"a": (60 * 512, 1024)} | {f"b{i:03}": (256, 1000) for i in range(120)}, None)
+    recipe = os.path.join(folder, "recipe.yaml")
+    with open(recipe, "w") as file:
+        file.write("merge_method: linear\ndtype: bfloat16\nparameters: {weight: 0.5}\n"
+                   "models: [{model: one}, {model: two}]\n")
+    memory = 80 * 10**6
+    with mounted(recipe, os.path.join(folder, "merged"), "--memory", str(memory),
+                 "--threads", "1") as daemon:
+        with open(daemon.path + "/model.safetensors", "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            for offset in range(0, os.fstat(file.fileno()).st_size, 1 << 19):
+                os.pread(file.fileno(), 4096, offset)
+        found = peak(daemon)
+        print(f"  {found >> 20} MiB of {memory >> 20}")
+        assert sanitized() or found <= memory + SLACK // 4
+
+
 def say_memory(path, available):
     with open(path, "w") as file:
         file.write(f"MemTotal: 16000000 kB\nMemFree: 1000 kB\nMemAvailable: {available} kB\n")
