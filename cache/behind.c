@@ -122,9 +122,9 @@ static void store(struct behind *behind, struct behind_item *item)
 {
 	size_t size = item->size;
 
-	disk_cache_store(behind->disk, item->key, item->data, size,
-			 item->width);
-	item->done(item);
+	int r = disk_cache_store(behind->disk, item->key, item->data, size,
+				 item->width);
+	item->done(item, r);
 	pthread_mutex_lock(&behind->lock);
 	behind->waiting -= size;
 	pthread_mutex_unlock(&behind->lock);
@@ -229,7 +229,7 @@ struct copy {
 	unsigned char data[];
 };
 
-static void copy_done(struct behind_item *item)
+static void copy_done(struct behind_item *item, int r UNUSED)
 {
 	free(CONTAINER_OF(item, struct copy, item));
 }

@@ -28,8 +28,9 @@ struct behind_item {
 	size_t size;
 	unsigned width; /* of an element, in bytes */
 
-	/* Called once, on a thread of low priority; must not block. */
-	void (*done)(struct behind_item *item);
+	/* Called once, on a thread of low priority, with what storing returned;
+	 * must not block. */
+	void (*done)(struct behind_item *item, int r);
 	struct behind_item *next; /* ours */
 };
 

@@ -25,6 +25,7 @@ struct storing { /* a block on its way to disk */
 	struct behind_item item;
 	struct block_cache *cache;
 	struct entry *entry; /* pinned */
+	struct block_request request;
 };
 
 struct block_cache {
@@ -45,7 +46,8 @@ static void task_ended(struct block_cache *cache)
 		pthread_cond_broadcast(&cache->idle);
 }
 
-static void stored(struct behind_item *item)
+/* Where the disk has failed, it is tried again later. */
+static void stored(struct behind_item *item, int r)
 {
 	struct storing *storing = CONTAINER_OF(item, struct storing, item);
 	struct block_cache *cache = storing->cache;
@@ -54,6 +56,8 @@ static void stored(struct behind_item *item)
 	storing->entry->storing = false;
 	memory_unpin(&cache->memory, storing->entry);
 	pthread_mutex_unlock(&cache->lock);
+	if (r == -EAGAIN)
+		behind_later(cache->behind, &storing->request);
 	free(storing);
 }
 
@@ -78,6 +82,7 @@ static void store_behind(struct block_cache *cache, struct entry *entry,
 			},
 		.cache = cache,
 		.entry = entry,
+		.request = *request,
 	};
 	if (behind_store(cache->behind, &storing->item)) {
 		entry->storing = true;

@@ -61,7 +61,8 @@ static bool holds_only_ours(int fd)
 static int read_format(int fd)
 {
 	char text[64] = "";
-	AUTO_CLOSE int file = openat(fd, "format", O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int file =
+		openat(fd, "format", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (file < 0)
 		return -errno;
 	ssize_t n = read(file, text, sizeof(text) - 1);

@@ -204,8 +204,9 @@ int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 	char path[WALK_PATH_SIZE];
 	struct stat st;
 	walk_path(key, path);
-	AUTO_CLOSE int fd =
-		openat(disk->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* O_NONBLOCK: what is no file there is not waited for. */
+	AUTO_CLOSE int fd = openat(
+		disk->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct desk *desk = fd < 0 ? NULL : desk_get(disk);
 	if (!desk) {
 		atomic_fetch_add(&disk->absent, 1);
@@ -368,7 +369,7 @@ static int store(struct disk_cache *disk, const struct frame *frame,
 	if (store_frame(disk, key, frame) < 0) {
 		atomic_fetch_add(&disk->failed, 1);
 		atomic_store(&disk->paused_until, now(CLOCK_MONOTONIC) + PAUSE);
-		return -ENOSPC;
+		return -EAGAIN;
 	}
 	room_took(disk->room, space);
 	atomic_fetch_add(&disk->stored, 1);
@@ -386,7 +387,7 @@ int disk_cache_store(struct disk_cache *disk, struct digest key,
 
 	if (!desk) {
 		atomic_fetch_add(&disk->refused, 1);
-		return -ENOSPC;
+		return -EAGAIN;
 	}
 	frame_seal(desk->codec, key, data, size, width, &frame);
 	int r = store(disk, &frame, key);

@@ -56,8 +56,8 @@ bool disk_cache_has(struct disk_cache *disk, struct digest key);
 
 /*
  * Best effort: failure costs nothing but a later recomputation. width: bytes of
- * an element, for the codec. Takes its time; for background threads. 0, or
- * -ENOSPC where nothing can be stored at present.
+ * an element, for the codec. Takes its time; for background threads. 0; -ENOSPC
+ * where there is no room; or -EAGAIN where storing has failed or is paused.
  */
 int disk_cache_store(struct disk_cache *disk, struct digest key,
 		     const void *data, size_t size, unsigned width);

@@ -81,8 +81,8 @@ static int load_mark(int dir, struct digest key, struct mark *ret)
 	char path[PATH_SIZE];
 
 	make_path(key, WALK_MARK_SUFFIX, path);
-	AUTO_CLOSE int fd =
-		openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd = openat(
+		dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 || io_read(fd, ret, sizeof(*ret), 0) < 0 ||
 	    !digest_equal(ret->key, key) ||
 	    !digest_equal(ret->sum, sum_of(ret)))
@@ -108,7 +108,8 @@ static int open_file(int dir, struct digest key, struct stat *ret)
 	char path[PATH_SIZE];
 
 	make_path(key, WALK_WHOLE_SUFFIX, path);
-	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(dir, path,
+			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd >= 0 && (fstat(fd, ret) < 0 || !S_ISREG(ret->st_mode))) {
 		close(fd);
 		return -ENOENT;

@@ -285,6 +285,7 @@ int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : NULL;
 
+	program_begin();
 	if (word && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
 		print_help();
 		return STATUS_DONE;

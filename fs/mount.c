@@ -214,6 +214,7 @@ int main(int argc, char **argv)
 	struct error err;
 	int status;
 
+	program_begin();
 	int r = options_parse(&usage, argc, argv, &mounting.options, &err);
 	if (r < 0) {
 		status = program_misused(&usage, &err);

@@ -1,8 +1,18 @@
 #include "fs/program.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "fs/options.h"
+
+void program_begin(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			_exit(STATUS_FAILED);
+	}
+}
 
 int program_failed(const char *program, const struct error *err)
 {

@@ -16,6 +16,10 @@ enum {
 	STATUS_USAGE = 2,
 };
 
+/* First of all: where standard descriptors are closed, opens them, so that no
+ * other file gets their numbers and what is meant for them. */
+void program_begin(void);
+
 /* Each prints a sentence and returns its status. */
 int program_failed(const char *program, const struct error *err);
 int program_misused(const struct usage *usage, const struct error *err);

@@ -78,6 +78,47 @@ def test_full(folder):
         run("umount", cache)
 
 
+def test_read_only_for_a_while(folder):
+    """What could not be stored meanwhile is, without being read again."""
+    if os.getuid() != 0:
+        return
+    recipe = make_recipe(folder, **SHAPE)
+    disk = os.path.join(folder, "disk")
+    os.mkdir(disk)
+    if run("mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "none", disk).returncode:
+        return
+    try:
+        with mounted(recipe, os.path.join(folder, "merged"), "--no-whole",
+                     cache=os.path.join(disk, "cache")) as daemon:
+            assert run("mount", "-o", "remount,ro", disk).returncode == 0
+            sums(daemon.path)
+            wait_until(lambda: status(daemon.path)["now"]["waiting"] == 0)
+            found = status(daemon.path)
+            refused = found["blocks"]["refused"]
+            assert found["now"]["paused"] > 0 and refused > 5 and found["blocks"]["stored"] == 0, found
+            assert run("mount", "-o", "remount,rw", disk).returncode == 0
+            wait_until(lambda: status(daemon.path)["blocks"]["stored"] >= refused, 45)
+    finally:
+        run("umount", "-l", disk)
+
+
+def other_than_files(cache):
+    for i, path in enumerate(blocks(cache)):
+        os.unlink(path)
+        if i % 2:
+            os.mkfifo(path)
+        else:
+            os.symlink("../format", path)
+
+
+def test_no_files(folder):
+    """Nobody waits for a pipe, or reads what a link leads to."""
+    recipe, right = pair(folder)
+    read(recipe, folder, right)
+    read(recipe, folder, right, other_than_files)
+    assert not any(os.path.islink(path) for path in blocks(os.path.join(folder, "cache")))
+
+
 def test_refused(folder):
     """A directory that is not a cache is left alone."""
     recipe = make_recipe(folder)

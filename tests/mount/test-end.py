@@ -52,6 +52,23 @@ def test_background(folder):
     wait_until(lambda: gone(mountpoint))
 
 
+def test_closed_descriptors(folder):
+    """No file that is needed gets the number of one that is to be closed."""
+    recipe = make_recipe(folder)
+    export(recipe, os.path.join(folder, "plain"))
+    mountpoint = os.path.join(folder, "merged")
+    os.mkdir(mountpoint)
+    done = run("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", MOUNT, "--cache",
+               os.path.join(folder, "cache"), recipe, mountpoint)
+    assert done.returncode == 0
+    assert sums(mountpoint) == sums(os.path.join(folder, "plain"))
+    assert run(CTL, "umount", mountpoint).returncode == 0
+    # What is said goes nowhere, and not into a file of the cache.
+    done = run("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", MOUNT, "--cache",
+               os.path.join(folder, "cache"), recipe, folder)
+    assert done.returncode == 1
+
+
 def test_fusermount(folder):
     recipe = make_recipe(folder)
     mountpoint = background(recipe, os.path.join(folder, "merged"))
