@@ -61,7 +61,8 @@ static const struct option_row rows[] = {
 	 "20G)",
 	 PLACE(merge.cache_free), MERGE | COMMAND_CACHE},
 	{"memory", 0, OPTION_SIZE, "SIZE",
-	 "budget of the program's own memory (default 512M)",
+	 "budget of the program's own memory (default 512M, or a quarter of "
+	 "what a container has)",
 	 PLACE(merge.memory), MERGE},
 	{"threads", 0, OPTION_COUNT, "N",
 	 "threads that compute (default: one for each CPU)",

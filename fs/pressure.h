@@ -1,8 +1,10 @@
 /*
- * Is the machine short of memory? Then nothing is computed ahead of readers:
- * what they do not read yet would push out what somebody needs.
+ * Is the machine, or the container, short of memory? Then nothing is computed
+ * ahead of readers: what they do not read yet would push out what somebody
+ * needs.
  *
- * Short: less than a 16th of all memory is available, as Linux estimates it.
+ * Short: less than a 16th of all memory is available, as Linux estimates it; or
+ * of what control groups allow.
  * Every function may be called from any thread.
  */
 #ifndef FS_PRESSURE_H
@@ -11,11 +13,9 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define PRESSURE_PATH "/proc/meminfo"
-
 struct pressure {
-	const char *path;		/* of what is like PRESSURE_PATH; NULL:
-					   never short */
+	const char *root;		/* of /proc and /sys, "" but in tests;
+					   NULL: never short */
 	atomic_int_fast64_t not_before; /* of the next look; 0 at first */
 	atomic_bool is_short;
 };

@@ -44,7 +44,7 @@ int server_new(const struct server_options *options, struct server **ret)
 	server->time = image_time(merge->image);
 	server->uid = getuid();
 	server->gid = getgid();
-	server->pressure.path = PRESSURE_PATH;
+	server->pressure.root = "";
 
 	int r = reads_new(&server->reads);
 	if (r < 0)

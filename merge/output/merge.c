@@ -18,6 +18,7 @@
 #include "merge/output/merge_parts.h"
 #include "merge/source/view.h"
 #include "merge/tensor/dtype.h"
+#include "util/cgroup.h"
 #include "util/pool.h"
 #include "util/range.h"
 #include "util/text.h"
@@ -26,6 +27,20 @@
 /* Program, stacks and the like: a process takes as much beside --memory. */
 #define FREE_MEMORY ((uint64_t)16 << 20)
 #define LEAST_MEMORY ((uint64_t)32 * 1000 * 1000)
+
+/* Of what a container may have, where that is little. */
+#define GROUP_SHARE 4
+
+static uint64_t default_memory(void)
+{
+	struct cgroup_memory group;
+
+	if (cgroup_memory("", &group) < 0)
+		return DEFAULT_MEMORY;
+	uint64_t share = group.limit / GROUP_SHARE;
+	return share < LEAST_MEMORY ? LEAST_MEMORY
+				    : min_u64(share, DEFAULT_MEMORY);
+}
 
 static unsigned usable_cpus(void)
 {
@@ -77,7 +92,7 @@ static int judge_options(struct merge *merge, struct error *err)
 	struct merge_options *options = &merge->options;
 
 	if (!options->memory)
-		options->memory = DEFAULT_MEMORY;
+		options->memory = default_memory();
 	if (!options->threads)
 		options->threads = usable_cpus();
 	if (options->memory < LEAST_MEMORY)

@@ -33,7 +33,8 @@ struct merge_options {
 	const char *cache;   /* directory, "none", or NULL: the default */
 	uint64_t cache_size; /* bytes on disk; 0: half of the free space */
 	uint64_t cache_free; /* bytes to stay free there; 0: see room.h */
-	uint64_t memory;  /* bytes, all of the process's own; 0: 512 * 10^6 */
+	uint64_t memory; /* bytes, all of the process's own; 0: 512 * 10^6, or a
+			    quarter of what its control group may have */
 	unsigned threads; /* 0: the CPUs that the process may use */
 	bool look; /* only plan; a cache that is missing is not made for that */
 };

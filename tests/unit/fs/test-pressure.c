@@ -1,6 +1,8 @@
 /*
  * Whether memory is short, by figures that are written here.
  */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,8 +10,9 @@
 #include "fs/pressure.h"
 #include "tests/unit/check.h"
 #include "util/io.h"
+#include "util/macros.h"
 
-static char path[] = "/tmp/test-pressure-XXXXXX";
+static char root[] = "/tmp/test-pressure-XXXXXX";
 
 static void say(int fd, const char *text)
 {
@@ -19,7 +22,7 @@ static void say(int fd, const char *text)
 
 static bool is_short(int fd, const char *text)
 {
-	struct pressure pressure = {.path = path};
+	struct pressure pressure = {.root = root};
 
 	say(fd, text);
 	return pressure_is_short(&pressure);
@@ -27,12 +30,49 @@ static bool is_short(int fd, const char *text)
 
 #define LINES "MemTotal: 16000 kB\nMemFree: 10 kB\nMemAvailable: "
 
+static int open_in(const char *name)
+{
+	AUTO_FREE char *path = NULL;
+
+	CHECK(asprintf(&path, "%s/%s", root, name) > 0);
+	int fd = creat(path, 0600);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void shell(const char *what)
+{
+	AUTO_FREE char *command = NULL;
+
+	CHECK(asprintf(&command, "cd %s && %s", root, what) > 0);
+	CHECK(system(command) == 0);
+}
+
+/* The group's figures count beside those of the machine. */
+static void test_group(int machine)
+{
+	AUTO_CLOSE int group = open_in("proc/self/cgroup");
+	AUTO_CLOSE int limit = open_in("sys/fs/cgroup/memory.max");
+	AUTO_CLOSE int current = open_in("sys/fs/cgroup/memory.current");
+
+	say(group, "0::/\n");
+	say(limit, "1600");
+	say(current, "1500");
+	CHECK(!is_short(machine, LINES "16000 kB\n"));
+	CHECK(is_short(machine, LINES "0 kB\n"));
+	say(current, "1501");
+	CHECK(is_short(machine, LINES "16000 kB\n"));
+	say(limit, "max");
+	CHECK(!is_short(machine, LINES "16000 kB\n"));
+}
+
 int main(void)
 {
-	int fd = mkstemp(path);
-	struct pressure pressure = {.path = path}, none = {0};
+	struct pressure pressure = {.root = root}, none = {0};
 
-	CHECK(fd >= 0);
+	CHECK(mkdtemp(root));
+	shell("mkdir -p proc/self sys/fs/cgroup");
+	int fd = open_in("proc/meminfo");
 	CHECK(is_short(fd, LINES "999 kB\nBuffers: 5 kB\n"));
 	CHECK(!is_short(fd, LINES "1000 kB\nBuffers: 5 kB\n"));
 	CHECK(!is_short(fd, LINES "16000 kB\n"));
@@ -51,7 +91,10 @@ int main(void)
 	CHECK(pressure_is_short(&pressure));
 	usleep(1100000);
 	CHECK(!pressure_is_short(&pressure));
-	CHECK(unlink(path) == 0);
-	CHECK(!pressure_is_short(&pressure));
+	test_group(fd);
+	shell("rm -r proc sys");
+	CHECK(!is_short(fd, ""));
+	CHECK(rmdir(root) == 0);
+	close(fd);
 	return 0;
 }
