@@ -10,7 +10,10 @@
 #include "util/hash.h"
 #include "util/range.h"
 
-#define READ_SIZE ((size_t)256 << 10)
+/* Elements that are converted at once, and those that a thread takes to load
+ * before it looks for others. */
+#define AT_ONCE ((size_t)1 << 12)
+#define PART ((uint64_t)1 << 16)
 
 enum factor_state { FACTOR_ABSENT, FACTOR_LOADING, FACTOR_THERE };
 
@@ -25,6 +28,10 @@ struct factor {
 	unsigned n_users;
 	uint64_t used; /* when it was put back last */
 	float *data;   /* owned */
+	/* While it is loaded. */
+	uint64_t begun; /* elements that threads have taken */
+	unsigned n_loaders;
+	int error;
 };
 
 struct factors {
@@ -199,8 +206,15 @@ static void place_run(const struct factor *factor, float *data,
 	}
 
 	uint64_t panel = factor_size(factor, FACTOR_ROW) * PANEL;
-	for (uint64_t i = at; i < at + n; i++)
-		data[i / PANEL * panel + i % PANEL] = values[i - at];
+	for (uint64_t i = at, now; i < at + n; i += now) {
+		float *to = data + i / PANEL * panel + i % PANEL;
+		now = min_u64(PANEL - i % PANEL, at + n - i);
+		if (now == PANEL)
+			memcpy(to, values, PANEL * sizeof(*values));
+		else
+			memcpy(to, values, now * sizeof(*values));
+		values += now;
+	}
 }
 
 /* Where index i of dimension d begins. */
@@ -232,46 +246,38 @@ static void place(const struct factor *factor, float *data, const float *values,
 	}
 }
 
-static int read_values(const struct factor *factor, const struct isa *isa,
-		       float *data)
+static int read_part(const struct factor *factor, const struct isa *isa,
+		     uint64_t first, uint64_t end)
 {
 	const struct tensor *tensor = factor->view.tensor;
 	uint64_t width = tensor->dtype->bits / 8;
-	AUTO_FREE unsigned char *raw = malloc(READ_SIZE);
-	AUTO_FREE float *values = malloc(READ_SIZE / 2 * sizeof(*values));
-	if (!raw || !values)
-		return -ENOMEM;
+	unsigned char raw[AT_ONCE * 8];
+	float values[AT_ONCE];
 
-	for (uint64_t done = 0; done < tensor->count;) {
-		uint64_t n = min_u64(READ_SIZE / width, tensor->count - done);
-		int r = file_fetch(tensor->file, tensor->offset + done * width,
+	for (uint64_t n; first < end; first += n) {
+		n = min_u64(AT_ONCE, end - first);
+		int r = file_fetch(tensor->file, tensor->offset + first * width,
 				   n * width, raw);
 		if (r < 0)
 			return r;
 		isa->load[tensor->dtype->code](values, raw, n);
-		place(factor, data, values, done, n);
-		done += n;
+		place(factor, factor->data, values, first, n);
 	}
 	return file_check(tensor->file);
 }
 
-static int load(const struct factor *factor, const struct isa *isa, float **ret)
+/* Columns beyond the last one fill up a panel. */
+static void clear_rest(const struct factor *factor, float *data)
 {
-	AUTO_FREE float *data = aligned_alloc(64, factor->size + 64);
-	if (!data)
-		return -ENOMEM;
+	uint64_t rest = factor_size(factor, FACTOR_COLUMN) % PANEL;
+	uint64_t size = factor_size(factor, FACTOR_ROW) * PANEL;
+	uint64_t n = factor_size(factor, FACTOR_BATCH);
 
-	memset(data, 0, factor->size);
-	if (!factor->view.tensor) {
-		data[0] = 1;
-		*ret = TAKE(data);
-		return 0;
-	}
-	int r = read_values(factor, isa, data);
-	if (r < 0)
-		return r;
-	*ret = TAKE(data);
-	return 0;
+	if (!factor->view.panels || rest == 0)
+		return;
+	for (uint64_t i = 1; i <= n; i++)
+		memset(data + i * factor_step(factor) - size, 0,
+		       size * sizeof(*data));
 }
 
 /* Under the lock. */
@@ -294,22 +300,71 @@ static void make_room(struct factors *factors)
 	}
 }
 
-/* Under the lock, which is let go of meanwhile. */
-static int load_unlocked(struct factor *factor, const struct isa *isa)
+/* Under the lock. */
+static void end_loading(struct factor *factor)
 {
-	struct factors *factors = factor->factors;
+	factor->state = factor->error ? FACTOR_ABSENT : FACTOR_THERE;
+	if (factor->error) {
+		free(TAKE(factor->data));
+		factor->factors->held -= factor->size;
+	}
+	pthread_cond_broadcast(&factor->factors->loaded);
+}
+
+/* Under the lock. */
+static int begin_loading(struct factor *factor)
+{
+	AUTO_FREE float *data = aligned_alloc(64, factor->size + 64);
+	if (!data)
+		return -ENOMEM;
 
 	factor->state = FACTOR_LOADING;
-	factors->held += factor->size;
-	make_room(factors);
-	pthread_mutex_unlock(&factors->lock);
-	int r = load(factor, isa, &factor->data);
-	pthread_mutex_lock(&factors->lock);
-	factor->state = r < 0 ? FACTOR_ABSENT : FACTOR_THERE;
-	if (r < 0)
-		factors->held -= factor->size;
-	pthread_cond_broadcast(&factors->loaded);
+	factor->begun = 0;
+	factor->error = 0;
+	factor->factors->held += factor->size;
+	make_room(factor->factors);
+	clear_rest(factor, data);
+	if (!factor->view.tensor)
+		data[0] = 1;
+	factor->data = TAKE(data);
+	if (!factor->view.tensor || factor->view.tensor->count == 0)
+		end_loading(factor);
+	return 0;
+}
+
+/* A part that no other thread has taken; under the lock, which is let go of
+ * meanwhile. */
+static int load_part(struct factor *factor, const struct isa *isa)
+{
+	uint64_t count = factor->view.tensor->count;
+	uint64_t first = factor->begun;
+	uint64_t end = first + min_u64(PART, count - first);
+
+	factor->begun = end;
+	factor->n_loaders++;
+	pthread_mutex_unlock(&factor->factors->lock);
+	int r = read_part(factor, isa, first, end);
+	pthread_mutex_lock(&factor->factors->lock);
+	factor->n_loaders--;
+	if (r < 0) {
+		factor->error = r;
+		factor->begun = count;
+	}
+	if (factor->begun == count && factor->n_loaders == 0)
+		end_loading(factor);
 	return r;
+}
+
+/* Under the lock: a step towards a factor that is there. Who comes while it is
+ * loaded takes part. */
+static int advance(struct factor *factor, const struct isa *isa)
+{
+	if (factor->state == FACTOR_ABSENT)
+		return begin_loading(factor);
+	if (factor->begun < factor->view.tensor->count)
+		return load_part(factor, isa);
+	return -pthread_cond_wait(&factor->factors->loaded,
+				  &factor->factors->lock);
 }
 
 int factor_get(struct factor *factor, const struct isa *isa, const float **ret)
@@ -318,10 +373,8 @@ int factor_get(struct factor *factor, const struct isa *isa, const float **ret)
 	int r = 0;
 
 	pthread_mutex_lock(&factors->lock);
-	while (factor->state == FACTOR_LOADING)
-		pthread_cond_wait(&factors->loaded, &factors->lock);
-	if (factor->state == FACTOR_ABSENT)
-		r = load_unlocked(factor, isa);
+	while (r == 0 && factor->state != FACTOR_THERE)
+		r = advance(factor, isa);
 	if (r == 0) {
 		factor->n_users++;
 		*ret = factor->data;
