@@ -104,8 +104,13 @@ int adapt_factors(struct adapt *adapt, const struct adapt_module *module,
 int adapt_factor(struct adapt *adapt, const struct factor_view *view,
 		 struct factor **ret);
 
-/* By name or canonical spelling; NULL if the result has no such tensor. */
+/* By name or canonical spelling; NULL if the result has no such tensor. The
+ * gate of experts is found whatever the block is called that it is in. */
 struct adapt_entry *adapt_find(const struct adapt *adapt, const char *name);
+struct adapt_entry *adapt_find_spelled(const struct adapt *adapt,
+				       const char *name);
+struct adapt_entry *adapt_find_gate(const struct adapt *adapt,
+				    const char *name);
 const struct tensor *adapt_tensor(const struct adapt *adapt,
 				  const struct adapt_entry *entry);
 

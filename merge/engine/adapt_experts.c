@@ -96,6 +96,28 @@ static struct adapt_entry *find_in_block(const struct adapt *adapt,
 	return found;
 }
 
+/* Only a block of experts has a gate that is a module of itself. */
+struct adapt_entry *adapt_find_gate(const struct adapt *adapt, const char *name)
+{
+	static const char gate[] = ".gate.weight";
+	size_t length = strlen(name), end = length - (sizeof(gate) - 1);
+	struct adapt_entry *found = NULL;
+	if (length < sizeof(gate) || strcmp(name + end, gate) != 0)
+		return NULL;
+
+	size_t block = end;
+	while (block > 0 && name[block - 1] != '.')
+		block--;
+	for (size_t i = 0; !found && i < ARRAY_SIZE(blocks); i++) {
+		AUTO_FREE char *other = NULL;
+		if (asprintf(&other, "%.*s%s%s", (int)block, name, blocks[i],
+			     gate) < 0)
+			return NULL;
+		found = adapt_find_spelled(adapt, other);
+	}
+	return found;
+}
+
 static struct adapt_entry *find_expert(const struct adapt *adapt,
 				       const char *name, uint64_t number,
 				       const char *const *spellings)

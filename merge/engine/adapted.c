@@ -50,7 +50,8 @@ const struct tensor *adapt_tensor(const struct adapt *adapt,
 	return &adapt->source->tensors[entry - adapt->entries];
 }
 
-struct adapt_entry *adapt_find(const struct adapt *adapt, const char *name)
+struct adapt_entry *adapt_find_spelled(const struct adapt *adapt,
+				       const char *name)
 {
 	const struct tensor *tensor = source_find(adapt->source, name);
 	if (!tensor) {
@@ -61,6 +62,13 @@ struct adapt_entry *adapt_find(const struct adapt *adapt, const char *name)
 		tensor = other ? source_find(adapt->source, other) : NULL;
 	}
 	return tensor ? &adapt->entries[tensor - adapt->source->tensors] : NULL;
+}
+
+struct adapt_entry *adapt_find(const struct adapt *adapt, const char *name)
+{
+	struct adapt_entry *entry = adapt_find_spelled(adapt, name);
+
+	return entry ? entry : adapt_find_gate(adapt, name);
 }
 
 /* Expressions. */

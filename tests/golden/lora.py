@@ -303,6 +303,15 @@ def random_single_experts(folder):
     check("single-experts", pair, pair.run(), expected)
 
 
+def random_gate(folder):
+    """What chooses experts, in a block that is called otherwise on disk."""
+    gate = "model.layers.0.block_sparse_moe.gate.weight"
+    pair = Pair(folder, shapes={**SHAPES, gate: (5, 24)})
+    pair.add("model.layers.0.mlp.gate", 4, 5, 24)
+    kept = pair.write()
+    check("gate", pair, pair.run(), {gate: pair.base[gate] + product(kept, "model.layers.0.mlp.gate", 2)})
+
+
 def random_all():
     with tempfile.TemporaryDirectory() as temporary:
         for dtype in KINDS:
@@ -311,6 +320,7 @@ def random_all():
         for turned in (False, True):
             random_dora(f"{temporary}/dora-{turned}", turned)
         random_single_experts(temporary + "/single")
+        random_gate(temporary + "/gate")
 
 
 # The same bytes however they are made; and what is opened, kept, refused.
