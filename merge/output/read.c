@@ -37,7 +37,9 @@ struct image_read_state {
 	atomic_uint n_pending; /* pieces outstanding, and the caller itself */
 	atomic_int failed;
 	struct pool_task task; /* makes the copies */
-	unsigned char *copies; /* all copied bytes; owned */
+	size_t n_copied;       /* bytes */
+	unsigned char
+		*copies; /* (n_copied,) owned; NULL before they are made */
 	size_t n_pieces;
 	struct piece pieces[]; /* followed by as many struct iovec */
 };
@@ -110,32 +112,36 @@ static void want_block(struct piece *piece, const struct step *step)
 	block_want(cache, &request, &piece->waiter);
 }
 
+/* Room for them is made here, so that reads that wait for their turn, of which
+ * there may be many, take none. */
 static void make_copies(struct pool_task *task)
 {
 	struct image_read_state *state =
 		CONTAINER_OF(task, struct image_read_state, task);
-	int r = 0;
+	unsigned char *to = state->copies = malloc(state->n_copied);
+	int r = to ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < state->n_pieces; i++) {
 		struct piece *piece = &state->pieces[i];
 		if (!piece->file)
 			continue;
 		r = file_read(piece->file, piece->offset, piece->iov->iov_len,
-			      piece->iov->iov_base);
+			      to);
+		piece->iov->iov_base = to;
+		to += piece->iov->iov_len;
 	}
 	finish_piece(state, r);
 }
 
-/* Makes room for the pieces of a read; counts the bytes to be copied. */
-static int state_new(const struct extents *extents, struct image_read *read,
-		     size_t *ret_copied)
+/* Makes room for the pieces of a read. */
+static int state_new(const struct extents *extents, struct image_read *read)
 {
-	size_t n = 0, copied = 0;
+	size_t n = 0, n_copied = 0;
 	for (size_t at = 0; at < read->size; n++) {
 		struct step step =
 			step_at(extents, read->offset + at, read->size - at);
 		if (step.extent->kind == EXTENT_COPY)
-			copied += step.size;
+			n_copied += step.size;
 		at += step.size;
 	}
 
@@ -144,26 +150,18 @@ static int state_new(const struct extents *extents, struct image_read *read,
 				  n * sizeof(struct iovec));
 	if (!state)
 		return -ENOMEM;
-	if (copied > 0) {
-		state->copies = malloc(copied);
-		if (!state->copies) {
-			free(state);
-			return -ENOMEM;
-		}
-	}
 	state->read = read;
+	state->n_copied = n_copied;
 	state->n_pieces = n;
 	read->state = state;
 	read->iov = (struct iovec *)(void *)&state->pieces[n];
 	read->n_iov = n;
-	*ret_copied = copied;
 	return 0;
 }
 
 static void start_pieces(const struct extents *extents, struct image_read *read)
 {
 	struct image_read_state *state = read->state;
-	unsigned char *copies = state->copies;
 	size_t at = 0;
 
 	for (size_t i = 0; i < state->n_pieces; i++) {
@@ -183,9 +181,7 @@ static void start_pieces(const struct extents *extents, struct image_read *read)
 		case EXTENT_COPY:
 			piece->file = step.extent->copy.file;
 			piece->offset = step.extent->copy.offset + step.within;
-			piece->iov->iov_base = copies;
 			read->roads.copied += step.size;
-			copies += step.size;
 			break;
 		case EXTENT_TENSOR:
 			want_block(piece, &step);
@@ -197,11 +193,10 @@ static void start_pieces(const struct extents *extents, struct image_read *read)
 void image_read(const struct image *image, struct image_read *read)
 {
 	const struct extents *extents = image_extents(image, read->entry);
-	size_t copied = 0;
 
 	read->state = NULL;
 	read->roads = (struct image_roads){0};
-	int r = state_new(extents, read, &copied);
+	int r = state_new(extents, read);
 	if (r < 0) {
 		read->done(read, r);
 		return;
@@ -210,9 +205,10 @@ void image_read(const struct image *image, struct image_read *read)
 	/* The caller counts as pending, so done() comes after the last start.
 	 */
 	struct image_read_state *state = read->state;
-	atomic_store(&state->n_pending, copied > 0 ? 2 : 1);
+	bool copies = state->n_copied > 0;
+	atomic_store(&state->n_pending, copies ? 2 : 1);
 	start_pieces(extents, read);
-	if (copied > 0) {
+	if (copies) {
 		state->task.run = make_copies;
 		if (read->engine)
 			pool_submit(engine_pool(read->engine), &state->task,

@@ -1,6 +1,8 @@
 """The daemon's memory stays within --memory and 64 MiB, whatever it serves."""
 import json
+import mmap
 import os
+import threading
 
 from support import *
 
@@ -86,6 +88,36 @@ def test_small_after_large(folder):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             for offset in range(0, os.fstat(file.fileno()).st_size, 1 << 19):
                 os.pread(file.fileno(), 4096, offset)
+        found = peak(daemon)
+        print(f"  {found >> 20} MiB of {memory >> 20}")
+        assert sanitized() or found <= memory + SLACK // 4
+
+
+def read_directly(path, first):
+    file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    with mmap.mmap(-1, 1 << 20) as data:
+        for i in range(4):
+            assert os.preadv(file, [data], (first + i << 20) + (1 << 19)) == 1 << 20
+    os.close(file)
+
+
+def test_many_copies(folder):
+    """Reads that wait for their turn take no memory."""
+    recipe = make_recipe(folder, layers=1, hidden=512, vocabulary=8000)
+    with open(recipe, "w") as file:
+        file.write("merge_method: passthrough\nmodels: [{model: base}]\ndtype: bfloat16\n")
+    memory = 32 * 10**6
+    with mounted(recipe, os.path.join(folder, "merged"), "--memory", str(memory),
+                 "--no-whole") as daemon:
+        path = daemon.path + "/model.safetensors"
+        size = os.path.getsize(path) >> 20
+        readers = [threading.Thread(target=read_directly, args=(path, i * 4 % (size - 5)))
+                   for i in range(400)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        assert status(daemon.path)["bytes"]["copied"] > 1000 << 20
         found = peak(daemon)
         print(f"  {found >> 20} MiB of {memory >> 20}")
         assert sanitized() or found <= memory + SLACK // 4
