@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* The kernel may map as much as lies in one piece of such a size, in one piece,
@@ -146,8 +147,20 @@ static void open_view(struct view *view, void *data, uint64_t size,
 	atomic_store(&view->data, (uintptr_t)data);
 }
 
+/* Where address space is counted, it is for what there is no way around. */
+static bool is_space_scarce(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_AS, &limit) == 0 &&
+	       limit.rlim_cur != RLIM_INFINITY;
+}
+
 struct view *view_new(int fd, uint64_t size)
 {
+	if (is_space_scarce())
+		return NULL;
+
 	struct view *view = NULL;
 	struct piece *pieces = calloc(count_pieces(size), sizeof(*pieces));
 	void *data = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);

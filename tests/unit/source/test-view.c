@@ -55,6 +55,23 @@ static void test_bytes(void)
 	close(fd);
 }
 
+/* With a bound on address space, files are read. */
+static void test_scarce(void)
+{
+	struct rlimit before, limit;
+	int fd = make_file();
+
+	CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+	limit = before;
+	limit.rlim_cur = (rlim_t)1 << 40;
+	if (before.rlim_max < limit.rlim_cur ||
+	    setrlimit(RLIMIT_AS, &limit) < 0)
+		return;
+	CHECK(!view_new(fd, SIZE));
+	CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+	close(fd);
+}
+
 /* Of 2 MiB of the file, by the kernel's word on its first page. */
 static bool is_mapped(const struct view *view, size_t piece)
 {
@@ -164,6 +181,7 @@ static void test_foreign_signal(void)
 
 int main(void)
 {
+	test_scarce();
 	test_bytes();
 	test_kept();
 	test_torn();
