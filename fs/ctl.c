@@ -290,7 +290,7 @@ int main(int argc, char **argv)
 		print_help();
 		return STATUS_DONE;
 	}
-	if (word && strcmp(word, "--version") == 0)
+	if (word && (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0))
 		return program_version(PROGRAM);
 	for (size_t i = 0; word && i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(commands[i].usage.name + strlen(PROGRAM " "),

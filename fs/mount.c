@@ -60,8 +60,13 @@ static int resolve_paths(struct mounting *mounting, struct error *err)
 	struct options *options = &mounting->options;
 	struct merge_options *merge = &options->merge;
 
-	int r = mountpoint_resolve(options->arguments[1], &mounting->mountpoint,
-				   err);
+	const char *path = options->arguments[1];
+	int r = mountpoint_resolve(path, &mounting->mountpoint, err);
+	if (r == -ENOENT)
+		return error_set(err, r,
+				 "%s: no such directory; make it first: "
+				 "mkdir -p %s",
+				 path, path);
 	if (r < 0)
 		return r;
 	const char *cache = merge->cache;

@@ -16,16 +16,6 @@
 #include "merge/source/source.h"
 #include "util/macros.h"
 
-static int name_error(const char *path, int r, struct error *err)
-{
-	if (r == -ENOENT)
-		return error_set(err, r,
-				 "%s: no such directory; make it first: "
-				 "mkdir -p %s",
-				 path, path);
-	return error_set(err, r, "%s: %s", path, strerror(-r));
-}
-
 /* The resolved parent, and the name behind it. */
 static int resolve_parent(const char *path, char **ret)
 {
@@ -51,7 +41,7 @@ int mountpoint_resolve(const char *path, char **ret, struct error *err)
 	if (r == -ENOTCONN || r == -EACCES || r == -EIO)
 		r = resolve_parent(path, &real);
 	if (r < 0)
-		return name_error(path, r, err);
+		return error_set(err, r, "%s: %s", path, strerror(-r));
 	*ret = real;
 	return 0;
 }
@@ -104,7 +94,7 @@ int mountpoint_judge(const char *path, bool nonempty, struct error *err)
 				 "here; to unmount it: fusermount3 -u %s",
 				 path, path);
 	if (stat(path, &st) < 0)
-		return name_error(path, -errno, err);
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, -ENOTDIR,
 				 "%s: is not a directory; a merge is mounted "

@@ -42,6 +42,9 @@ def test_wrong_places(folder):
     fails(1, missing, missing, mountpoint)
     with mounted(recipe, mountpoint):
         fails(1, "fusermount3 -u", recipe, mountpoint)
+    for command in ("status", "umount"):
+        done = run(CTL, command, missing)
+        assert done.returncode == 1 and "mkdir" not in done.stderr, done
     fails(1, "-o frobnicate: no such mount option", "--cache", "none", recipe,
           mountpoint, "-o", "frobnicate")
     assert not mounts() or mountpoint not in mounts()
