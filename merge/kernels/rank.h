@@ -22,7 +22,7 @@ struct rank_chances {
  * draw of element e has 32 bits: bytes 2 e and 2 e + 1 of the stream's level 0,
  * the lower one first, and below them those of level 1. Of equal magnitudes
  * that with the lower index has the lower rank. A row of one element has the
- * mean chance.
+ * mean chance. Bits of zeros mean nothing, as zeros stay what they are.
  */
 void rank_keep(uint64_t *keep, const float *row, size_t n,
 	       const struct rank_chances *chances, uint64_t key, uint64_t nonce,

