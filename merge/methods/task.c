@@ -52,14 +52,15 @@ static inline float term_at(const struct term *term, size_t i, bool whole)
 	return delta * term->weight;
 }
 
+/* Sums begin with zero, and so without the sign of terms that all are -0. */
 static void copy_term(float *restrict out, struct term term, size_t n)
 {
 	if (term.base)
 		for (size_t i = 0; i < n; i++)
-			out[i] = term_at(&term, i, true);
+			out[i] = 0 + term_at(&term, i, true);
 	else
 		for (size_t i = 0; i < n; i++)
-			out[i] = term_at(&term, i, false);
+			out[i] = 0 + term_at(&term, i, false);
 }
 
 static void add_term(float *restrict out, struct term term, size_t n)
@@ -77,10 +78,12 @@ static void begin_sum(float *restrict out, struct term a, struct term b,
 {
 	if (a.base && b.base) {
 		for (size_t i = 0; i < n; i++)
-			out[i] = term_at(&b, i, true) + term_at(&a, i, true);
+			out[i] =
+				0 + term_at(&a, i, true) + term_at(&b, i, true);
 	} else if (!a.base && !b.base) {
 		for (size_t i = 0; i < n; i++)
-			out[i] = term_at(&b, i, false) + term_at(&a, i, false);
+			out[i] = 0 + term_at(&a, i, false) +
+				 term_at(&b, i, false);
 	} else {
 		copy_term(out, a, n);
 		add_term(out, b, n);

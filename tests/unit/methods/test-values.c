@@ -179,8 +179,8 @@ static void check_case(const char *name, int base, unsigned n_inputs,
 }
 
 /*
- * To the bit: the order of operations and where they are rounded. volatile
- * keeps a compiler from joining them.
+ * To the bit: the order of operations, where they are rounded, and the sign of
+ * zeros. volatile keeps a compiler from joining them.
  */
 typedef float exact_fn(const struct sample *sample, size_t e);
 
@@ -227,9 +227,15 @@ static void check_exact(const char *name, exact_fn *exact, uint64_t seed)
 	struct sample *sample = sample_new(method, DATA_NEAR, TILE, seed);
 	float out[TILE];
 
+	for (size_t e = 0; e < TILE; e += 8)
+		for (unsigned i = 0; i < sample->args.n_inputs; i++)
+			sample->rows[i][e] = -0.0f;
 	sample_blend(sample, method, 0, TILE, out);
-	for (size_t e = 0; e < TILE; e++)
-		CHECK(out[e] == exact(sample, e));
+	for (size_t e = 0; e < TILE; e++) {
+		float wanted = exact(sample, e);
+
+		CHECK(out[e] == wanted && !signbit(out[e]) == !signbit(wanted));
+	}
 	free(sample);
 }
 
