@@ -195,6 +195,17 @@ static int find_lengths(struct adapt *adapt, const struct adapt_module *module,
 	return adapt_factor(adapt, &view, ret);
 }
 
+/* One of experts, or one that is listed; gates of experts are. */
+static bool is_parameter(const struct adapt *adapt,
+			 const struct adapt_module *module)
+{
+	char name[512];
+
+	snprintf(name, sizeof(name), "%s.weight", module->name);
+	return adapt_is_expert(module->name) ||
+	       adapter_lists(adapt->config, "target_parameters", name);
+}
+
 int adapt_matrix(struct adapt *adapt, const struct adapt_module *module,
 		 struct adapt_entry *entry)
 {
@@ -219,9 +230,9 @@ int adapt_matrix(struct adapt *adapt, const struct adapt_module *module,
 		r = adapt_factors(adapt, module, transposed, &patch);
 	if (r < 0)
 		return r;
-	/* As PEFT does for embeddings and experts, but not with DoRA. */
-	entry->rounds_twice = !lengths && (module->embedding ||
-					   adapt_is_expert(module->name));
+	/* As PEFT does for embeddings and parameters, but not with DoRA. */
+	entry->rounds_twice =
+		!lengths && (module->embedding || is_parameter(adapt, module));
 	r = adapt_add(adapt, entry, &patch);
 	return r < 0 ? r : adapt_flush(adapt, entry, lengths, transposed);
 }

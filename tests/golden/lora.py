@@ -303,13 +303,22 @@ def random_single_experts(folder):
     check("single-experts", pair, pair.run(), expected)
 
 
-def random_gate(folder):
-    """What chooses experts, in a block that is called otherwise on disk."""
-    gate = "model.layers.0.block_sparse_moe.gate.weight"
-    pair = Pair(folder, shapes={**SHAPES, gate: (5, 24)})
-    pair.add("model.layers.0.mlp.gate", 4, 5, 24)
+def random_gate(folder, listed):
+    """What chooses experts, in a block that is called otherwise on disk; as a
+    parameter, PEFT rounds what it adds to it."""
+    module, gate = "model.layers.0.mlp.gate", "model.layers.0.block_sparse_moe.gate.weight"
+    pair = Pair(folder, "BF16", shapes={**SHAPES, gate: (60, 24)})
+    pair.config["target_parameters"] = ["gate.weight"] if listed else None
+    pair.add(module, 4, 60, 24)
     kept = pair.write()
-    check("gate", pair, pair.run(), {gate: pair.base[gate] + product(kept, "model.layers.0.mlp.gate", 2)})
+    added = product(kept, module, 2)
+    run = pair.run()
+    if run.returncode != 0:
+        fail("gate", run.stderr)
+        return
+    right = round_to(pair.base[gate] + (round_to(added, "BF16") if listed else added), "BF16")
+    if (load(folder + "/out")[gate].values() == right.ravel()).mean() < 0.99:
+        fail("gate", f"rounded otherwise than PEFT does, {listed}")
 
 
 def random_all():
@@ -320,7 +329,8 @@ def random_all():
         for turned in (False, True):
             random_dora(f"{temporary}/dora-{turned}", turned)
         random_single_experts(temporary + "/single")
-        random_gate(temporary + "/gate")
+        for listed in (False, True):
+            random_gate(f"{temporary}/gate-{listed}", listed)
 
 
 # The same bytes however they are made; and what is opened, kept, refused.
