@@ -1,6 +1,7 @@
 #include "fs/program.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -12,6 +13,9 @@ void program_begin(void)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
 			_exit(STATUS_FAILED);
 	}
+	/* Blocks go from thread to thread; with a heap for each, what one gives
+	 * back the others cannot use, and memory grows past its bounds. */
+	mallopt(M_ARENA_MAX, 1);
 }
 
 int program_failed(const char *program, const struct error *err)

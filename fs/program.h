@@ -16,8 +16,9 @@ enum {
 	STATUS_USAGE = 2,
 };
 
-/* First of all: where standard descriptors are closed, opens them, so that no
- * other file gets their numbers and what is meant for them. */
+/* First of all: one heap for all threads; and where standard descriptors are
+ * closed, opens them, so that no other file gets their numbers and what is
+ * meant for them. */
 void program_begin(void);
 
 /* Each prints a sentence and returns its status. */
