@@ -141,8 +141,11 @@ def main():
     row("three stages, export", f"{ours:.2f} s", "")
     if options.venv:
         theirs, temporary = multi(options, recipe)
+        again = export(options, recipe)
+        row("our export, again", f"{again:.2f} s", "")
+        ours = statistics.mean([ours, again])
         row("mergekit-multi", f"{theirs:.1f} s, {temporary / 1e9:.2f} GB of temporary files",
-            f"{theirs / ours:.1f} times our export's; wanted 5")
+            f"{theirs / ours:.1f} times the mean of ours; wanted 5")
 
 
 main()
