@@ -6,54 +6,110 @@
 #define MERGE_METHODS_CONTRIBUTIONS_H
 
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
+#include "merge/kernels/isa.h"
 #include "merge/kernels/rows.h"
 #include "merge/methods/method.h"
 
-/* A task vector in place of its input, without what is too small; NaN is not.
- */
-static inline void keep_larger(float *restrict x, const float *restrict base,
-			       float epsilon, size_t n)
+/* Is an element of a task vector large enough? NaN is. 1 or 0, as compilers
+ * make vectors of numbers rather than of truths. */
+static inline uint32_t is_larger(float delta, float epsilon)
 {
-	for (size_t i = 0; i < n; i++) {
-		float delta = x[i] - base[i];
-		x[i] = fabsf(delta) <= epsilon ? 0 : delta;
-	}
+	return fabsf(delta) <= epsilon ? 0 : 1;
 }
 
-/* Adds up how many contribute. */
-static inline void count_larger(float *restrict counts,
-				const float *restrict delta, size_t n)
+/* A contribution times factor where it is the only one, else its share of the
+ * mean. */
+static inline float share_of(float delta, float count, float factor)
 {
-	for (size_t i = 0; i < n; i++)
-		counts[i] += delta[i] == 0 ? 0.0f : 1.0f;
+	return count > 1 ? delta / count : delta * factor;
 }
 
 /* Makes task vectors of the inputs, and counts contributors: (n,) */
-static inline void find_contributions(float *counts, float *const *in, size_t n,
-				      float epsilon,
+static inline void find_contributions(float *restrict counts, float *const *in,
+				      size_t n, float epsilon,
 				      const struct method_args *args)
 {
+	const float *restrict base = in[args->base];
+
 	memset(counts, 0, n * sizeof(*counts));
 	for (unsigned i = 0; i < args->n_inputs; i++) {
+		float *restrict x = in[i];
 		if ((int)i == args->base)
 			continue;
-		keep_larger(in[i], in[args->base], epsilon, n);
-		count_larger(counts, in[i], n);
+		for (size_t j = 0; j < n; j++) {
+			float delta = x[j] - base[j];
+
+			x[j] = is_larger(delta, epsilon) ? delta : 0;
+			counts[j] += is_larger(delta, epsilon) ? 1.0f : 0.0f;
+		}
 	}
 }
 
-/* Adds the contributions of one input: times factor where it is the only one,
- * else its share of the mean. */
+/* Adds the contributions of one input. */
 static inline void add_contributions(float *restrict sum,
 				     const float *restrict delta,
 				     const float *restrict counts, float factor,
 				     size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		sum[i] += counts[i] > 1 ? delta[i] / counts[i]
-					: delta[i] * factor;
+		sum[i] += share_of(delta[i], counts[i], factor);
+}
+
+/* The inputs besides the base, if they are two, as there are mostly: then all
+ * is done in one go over memory, with the same steps. */
+struct two {
+	unsigned a, b;
+};
+
+static inline bool find_two(struct two *ret, const struct method_args *args)
+{
+	*ret = (struct two){.a = args->base == 0, .b = args->base == 2 ? 1 : 2};
+	return args->n_inputs == 3;
+}
+
+static inline void blend_two(float *restrict out, const float *restrict base,
+			     const float *restrict a, float a_factor,
+			     const float *restrict b, float b_factor,
+			     float epsilon, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float own = a[i] - base[i], other = b[i] - base[i];
+		uint32_t has = is_larger(own, epsilon);
+		uint32_t both = has & is_larger(other, epsilon);
+		float sum = 0;
+
+		own = has ? own : 0;
+		other = is_larger(other, epsilon) ? other : 0;
+		sum += own * (both ? 0.5f : a_factor);
+		sum += other * (both ? 0.5f : b_factor);
+		out[i] = base[i] + sum;
+	}
+}
+
+/* base + contributions, those of one input alone times its factor. */
+static inline void blend_contributions(float *restrict out, float *const *in,
+				       size_t n, float epsilon,
+				       const float *factors,
+				       const struct method_args *args)
+{
+	float counts[TILE];
+	struct two two;
+	if (find_two(&two, args)) {
+		blend_two(out, in[args->base], in[two.a], factors[two.a],
+			  in[two.b], factors[two.b], epsilon, n);
+		return;
+	}
+
+	find_contributions(counts, in, n, epsilon, args);
+	memset(out, 0, n * sizeof(*out));
+	for (unsigned i = 0; i < args->n_inputs; i++)
+		if ((int)i != args->base)
+			add_contributions(out, in[i], counts, factors[i], n);
+	row_add(out, in[args->base], n);
 }
 
 #endif

@@ -22,18 +22,14 @@ static int ram_copies(const struct method_args *args)
 static void ram_blend(float *out, float *const *in, uint64_t first, size_t n,
 		      const struct method_args *args, const void *facts)
 {
-	const float *base = in[args->base];
-	float counts[TILE];
+	float factors[INPUTS_MOST];
 	(void)first;
 	(void)facts;
 
-	find_contributions(counts, in, n, (float)arg_shared(args, EPSILON),
-			   args);
-	memset(out, 0, n * sizeof(*out));
 	for (unsigned i = 0; i < args->n_inputs; i++)
-		if ((int)i != args->base)
-			add_contributions(out, in[i], counts, 1, n);
-	row_add(out, base, n);
+		factors[i] = 1;
+	blend_contributions(out, in, n, (float)arg_shared(args, EPSILON),
+			    factors, args);
 }
 
 const struct method ISA_NAME(method_ram) = {

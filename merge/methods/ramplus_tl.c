@@ -66,17 +66,44 @@ static void count_kinds(struct numbers *numbers, const float *restrict delta,
 	numbers->shared += shared;
 }
 
+static void count_two(struct numbers *a_numbers, struct numbers *b_numbers,
+		      const float *restrict base, const float *restrict a,
+		      const float *restrict b, float epsilon, size_t n)
+{
+	uint32_t of_a = 0, of_b = 0, shared = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t own = is_larger(a[i] - base[i], epsilon);
+		uint32_t other = is_larger(b[i] - base[i], epsilon);
+
+		of_a += own;
+		of_b += other;
+		shared += own & other;
+	}
+	a_numbers->unique += of_a - shared;
+	a_numbers->shared += shared;
+	b_numbers->unique += of_b - shared;
+	b_numbers->shared += shared;
+}
+
 static void ramplus_scan(const struct method_scan *scan,
 			 const struct method_args *args)
 {
+	float *const *in = scan->in;
+	float epsilon = (float)arg_shared(args, EPSILON);
 	struct numbers *numbers = scan->part;
 	float counts[TILE];
+	struct two two;
+	if (find_two(&two, args)) {
+		count_two(&numbers[two.a], &numbers[two.b], in[args->base],
+			  in[two.a], in[two.b], epsilon, scan->n);
+		return;
+	}
 
-	find_contributions(counts, scan->in, scan->n,
-			   (float)arg_shared(args, EPSILON), args);
+	find_contributions(counts, in, scan->n, epsilon, args);
 	for (unsigned i = 0; i < args->n_inputs; i++)
 		if ((int)i != args->base)
-			count_kinds(&numbers[i], scan->in[i], counts, scan->n);
+			count_kinds(&numbers[i], in[i], counts, scan->n);
 }
 
 static void ramplus_fold(void *sum, const void *part, unsigned pass,
@@ -134,17 +161,13 @@ static void ramplus_blend(float *out, float *const *in, uint64_t first,
 			  const void *facts)
 {
 	const struct numbers *numbers = facts;
-	float counts[TILE];
+	float factors[INPUTS_MOST];
 	(void)first;
 
-	find_contributions(counts, in, n, (float)arg_shared(args, EPSILON),
-			   args);
-	memset(out, 0, n * sizeof(*out));
 	for (unsigned i = 0; i < args->n_inputs; i++)
-		if ((int)i != args->base)
-			add_contributions(out, in[i], counts,
-					  find_factor(&numbers[i], args), n);
-	row_add(out, in[args->base], n);
+		factors[i] = find_factor(&numbers[i], args);
+	blend_contributions(out, in, n, (float)arg_shared(args, EPSILON),
+			    factors, args);
 }
 
 const struct method ISA_NAME(method_ramplus_tl) = {
