@@ -13,14 +13,21 @@ int task_copies(const struct method_args *args)
 	return args->n_inputs == 1 ? args->base : -1;
 }
 
+/* What an element with a vote against it or for it is multiplied with. */
+static inline float voter(float x, float votes)
+{
+	float with = x * (votes >= 0 ? 1.0f : -1.0f);
+
+	return with > 0 ? 1 : 0;
+}
+
 /* Adds the elements whose sign has the majority, and their weights. */
 static void add_voters(float *restrict sum, float *restrict weights,
 		       const float *restrict votes, const float *restrict x,
 		       float weight, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		float with = votes[i] >= 0 ? x[i] : -x[i];
-		float keep = with > 0 ? 1 : 0;
+		float keep = voter(x[i], votes[i]);
 
 		sum[i] += x[i] * keep;
 		weights[i] += weight * keep;
@@ -176,10 +183,68 @@ static void sum_all(float *out, float *const *in, uint64_t first, size_t n,
 		row_divide(out, weights, n);
 }
 
+/* The same as sum_voted() of two terms, in one go over memory. What is behind n
+ * is known when it is compiled. */
+static inline __attribute__((always_inline)) void
+vote_loop(float *restrict out, struct term a, struct term b, size_t n,
+	  bool whole, bool divides)
+{
+	for (size_t i = 0; i < n; i++) {
+		float x = term_at(&a, i, whole), y = term_at(&b, i, whole);
+		float votes = y + x;
+		float keep_x = voter(x, votes), keep_y = voter(y, votes);
+		float sum = (0 + x * keep_x) + y * keep_y;
+		float weights = a.weight * keep_x + b.weight * keep_y;
+
+		out[i] = divides ? sum / (weights == 0 ? 1 : weights) : sum;
+	}
+}
+
+static void vote_two(float *restrict out, struct term a, struct term b,
+		     bool divides, size_t n)
+{
+	if (a.base && divides)
+		vote_loop(out, a, b, n, true, true);
+	else if (a.base)
+		vote_loop(out, a, b, n, true, false);
+	else if (divides)
+		vote_loop(out, a, b, n, false, true);
+	else
+		vote_loop(out, a, b, n, false, false);
+}
+
+/* A term whose base is subtracted. */
+static struct term subtracted(struct term term, float *x, size_t n)
+{
+	if (term.base)
+		task_delta(x, term.base, n);
+	term.base = NULL;
+	return term;
+}
+
+static void sum_two_kept(float *out, float *const *in, uint64_t first, size_t n,
+			 const struct method_args *args, const void *facts)
+{
+	unsigned a = args->base == 0, b = args->base == 2 ? 1 : 2;
+	struct term x = make_term(in, first, n, a, args, facts);
+	struct term y = make_term(in, first, n, b, args, facts);
+
+	if (!x.base != !y.base) {
+		x = subtracted(x, in[a], n);
+		y = subtracted(y, in[b], n);
+	}
+	vote_two(out, x, y, arg_shared(args, TASK_NORMALIZE) != 0, n);
+}
+
 /* The same of those that the vote keeps. */
 static void sum_kept(float *out, float *const *in, uint64_t first, size_t n,
 		     const struct method_args *args, const void *facts)
 {
+	if (args->n_inputs == 3) {
+		sum_two_kept(out, in, first, n, args, facts);
+		return;
+	}
+
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		if ((int)i != args->base)
 			weigh(in[i], make_term(in, first, n, i, args, facts),
