@@ -3,6 +3,7 @@
 #include <math.h>
 
 #define CHUNK 512 /* keys that are found side by side, then counted */
+#define BATCH 4	  /* elements that are taken at once */
 
 #define TOPS 32768u /* values of the upper 15 bits of a key */
 #define LOWS 65536u /* values of the lower 16 bits */
@@ -121,7 +122,8 @@ static void count_tops(uint32_t *counts, const float *x, size_t n)
 
 /*
  * Which of 64 elements have keys within a range: a bit for each. Without
- * branches, as they may be many or few. Also adds up those below it.
+ * branches, as they may be many or few. Also adds up those below it. Any NaN is
+ * in a range that has them: see find_some().
  */
 static inline uint64_t find_within(const float x[64], uint32_t least,
 				   uint32_t most, uint32_t *below)
@@ -130,7 +132,7 @@ static inline uint64_t find_within(const float x[64], uint32_t least,
 	uint32_t n_below = 0;
 
 	for (size_t i = 0; i < 64; i++) {
-		uint32_t place = select_key(x[i]) - least;
+		uint32_t place = select_bits(x[i]) - least;
 
 		flags[i] = place <= most - least;
 		n_below += place >> 31;
@@ -157,6 +159,8 @@ static __attribute__((noinline)) uint64_t find_few(const float *x, size_t n,
 static inline uint64_t find_some(const float *x, size_t n, uint32_t least,
 				 uint32_t most, uint32_t *below)
 {
+	if (most >= SELECT_NAN)
+		most = MOST_KEY;
 	return n < 64 ? find_few(x, n, least, most, below)
 		      : find_within(x, least, most, below);
 }
@@ -200,19 +204,37 @@ static inline void put(struct bag *bag, uint32_t key)
 	bag->slots[slot] = (uint16_t)bag->n;
 }
 
+/* Keys, but for NaN, of the elements that have bits. Some at once, whether
+ * there are as many or not, so that processors need not guess how many. */
+static inline size_t take_keys(uint32_t *keys, const float *x, uint64_t bits)
+{
+	size_t n = 0;
+
+	while (bits)
+		for (int i = 0; i < BATCH; i++) {
+			keys[n] = select_bits(x[__builtin_ctzll(bits | !bits)]);
+			n += bits != 0;
+			bits &= bits - 1;
+		}
+	return n;
+}
+
 static void fill_bag(struct bag *bag, const struct select *cut, const float *x,
 		     size_t n)
 {
-	uint32_t below = 0;
+	uint32_t keys[CHUNK + BATCH], below = 0;
+	size_t n_keys = 0;
 
 	for (size_t at = 0; at < n && !bag->full; at += 64) {
 		uint64_t bits = find_some(x + at, n - at, cut->least, cut->most,
 					  &below);
 
-		for (; bits; bits &= bits - 1)
-			put(bag,
-			    select_key(
-				    x[at + (unsigned)__builtin_ctzll(bits)]));
+		n_keys += take_keys(keys + n_keys, x + at, bits);
+		if (n_keys <= CHUNK - 64 && at + 64 < n)
+			continue;
+		for (size_t i = 0; i < n_keys; i++)
+			put(bag, keys[i] < SELECT_NAN ? keys[i] : SELECT_NAN);
+		n_keys = 0;
 	}
 	bag->below += below;
 }

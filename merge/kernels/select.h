@@ -46,12 +46,19 @@
 #define select_haul ISA_NAME(select_haul)
 #define select_sum ISA_NAME(select_sum)
 
-static inline uint32_t select_key(float x)
+/* The key, unless it is a NaN. */
+static inline uint32_t select_bits(float x)
 {
 	uint32_t bits;
 
 	memcpy(&bits, &x, sizeof(bits));
-	bits &= 0x7fffffff;
+	return bits & 0x7fffffff;
+}
+
+static inline uint32_t select_key(float x)
+{
+	uint32_t bits = select_bits(x);
+
 	return bits < SELECT_NAN ? bits : SELECT_NAN;
 }
 

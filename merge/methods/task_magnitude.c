@@ -165,20 +165,17 @@ static double sum_between(const struct cut_facts *facts, const float *delta,
 	return select_sum(kept, n);
 }
 
-static void scan_magnitudes(struct magnitudes *part,
-			    const struct cut_facts *facts, const float *delta,
-			    size_t n, unsigned n_cuts,
-			    const struct method_args *args)
+/* The task vector in place of its input; how many elements are not finite? */
+static uint32_t make_delta(float *restrict x, const float *restrict base,
+			   size_t n)
 {
 	uint32_t not_finite = 0;
 
-	for (size_t i = 0; i < n; i++)
-		not_finite += select_key(delta[i]) >= SELECT_NOT_FINITE;
-	part->not_finite += not_finite;
-	if (!arg_shared(args, TASK_RESCALE))
-		return;
-	part->before += select_sum(delta, n);
-	part->between += sum_between(facts, delta, n, n_cuts);
+	for (size_t i = 0; i < n; i++) {
+		x[i] = x[i] - base[i];
+		not_finite += select_bits(x[i]) >= SELECT_NOT_FINITE ? 1 : 0;
+	}
+	return not_finite;
 }
 
 void magnitude_scan(const struct method_scan *scan,
@@ -194,14 +191,17 @@ void magnitude_scan(const struct method_scan *scan,
 			continue;
 
 		part = find_gathered(scan->part, size, i, scan->pass, args);
-		task_delta(scan->in[i], scan->in[args->base], scan->n);
+		part.all->not_finite +=
+			make_delta(scan->in[i], scan->in[args->base], scan->n);
 		for (unsigned c = 0; c < n_cuts; c++)
 			select_scan(&facts[i].cuts[c], scan->pass, scan->piece,
 				    scan->first, part.cuts[c], scan->in[i],
 				    scan->n);
-		if (fills_bags(scan->pass))
-			scan_magnitudes(part.all, &facts[i], scan->in[i],
-					scan->n, n_cuts, args);
+		if (!fills_bags(scan->pass) || !arg_shared(args, TASK_RESCALE))
+			continue;
+		part.all->before += select_sum(scan->in[i], scan->n);
+		part.all->between +=
+			sum_between(&facts[i], scan->in[i], scan->n, n_cuts);
 	}
 }
 
@@ -378,12 +378,15 @@ static struct select_cut high_cut(const struct cut_facts *facts,
 	return (struct select_cut){keep, drop, high->index};
 }
 
+/* NaN stays what it is. */
 static void keep_between(float *delta, uint32_t low, uint32_t high, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint32_t key = select_key(delta[i]);
+	uint32_t wide = high > low ? high - low : 0;
 
-		delta[i] *= key >= low && key < high ? 1.0f : 0.0f;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t place = select_bits(delta[i]) - low;
+
+		delta[i] *= place < wide ? 1.0f : 0.0f;
 	}
 }
 
