@@ -198,6 +198,19 @@ static void note_use(int fd, const struct stat *st)
 		futimens(fd, NULL);
 }
 
+static int drop(struct disk_cache *disk, const char *path)
+{
+	atomic_fetch_add(&disk->bad, 1);
+	unlinkat(disk->fd, path, 0);
+	return -ENOENT;
+}
+
+/* Is it the file that cannot be opened, and not we who cannot? */
+static bool is_unfit(int error)
+{
+	return error == EACCES || error == EIO || error == ELOOP;
+}
+
 int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 		    size_t size)
 {
@@ -207,6 +220,8 @@ int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 	/* O_NONBLOCK: what is no file there is not waited for. */
 	AUTO_CLOSE int fd = openat(
 		disk->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 && is_unfit(errno))
+		return drop(disk, path);
 	struct desk *desk = fd < 0 ? NULL : desk_get(disk);
 	if (!desk) {
 		atomic_fetch_add(&disk->absent, 1);
@@ -224,9 +239,7 @@ int disk_cache_load(struct disk_cache *disk, struct digest key, void *data,
 		note_use(fd, &st);
 		return 0;
 	}
-	atomic_fetch_add(&disk->bad, 1);
-	unlinkat(disk->fd, path, 0);
-	return -ENOENT;
+	return drop(disk, path);
 }
 
 bool disk_cache_has(struct disk_cache *disk, struct digest key)

@@ -169,6 +169,15 @@ static void test_damage(void)
 	CHECK(stat(one, &st) == 0);
 	CHECK(truncate(one, 0) == 0 && truncate(one, st.st_size) == 0);
 	CHECK(load(disk, 1) == 0);
+
+	/* What cannot be opened is damaged as well, not absent. */
+	struct cache_counters before, after;
+	disk_cache_counters(disk, &before);
+	CHECK(symlink(two, one) == 0);
+	CHECK(load(disk, 1) == 0);
+	disk_cache_counters(disk, &after);
+	CHECK(after.dropped == before.dropped + 1);
+	CHECK(lstat(one, &st) < 0 && !disk_cache_has(disk, key_of(1)));
 	disk_cache_close(disk);
 }
 
