@@ -10,6 +10,7 @@
 #include "merge/engine/planner.h"
 #include "merge/engine/row_map.h"
 #include "merge/engine/shelf.h"
+#include "merge/engine/stages.h"
 #include "merge/source/source.h"
 #include "merge/tokenizer/chat.h"
 #include "merge/tokenizer/vocabulary.h"
@@ -81,11 +82,16 @@ int plan_vocabulary(struct planner *planner)
 	if (r < 0)
 		return r;
 	struct plan *plan = planner->plan;
+	const struct stage *stage =
+		recipe->tokenizer.source == TOKENIZER_OF_MODEL
+			? stages_find(planner->stages, &recipe->tokenizer.model)
+			: NULL;
 	struct vocabulary_options options = {
 		.recipe = recipe,
 		.directory = directory,
 		.models = items,
 		.n_models = models->n,
+		.stage = stage ? stage_source(stage) : NULL,
 		.base = models->donor,
 		.disk = plan->shelf->disk,
 	};

@@ -151,12 +151,26 @@ static int visit_model(void *arg, const struct model_ref *ref)
 	return 0;
 }
 
+/* A stage may give no more than its tokenizer. */
+static int visit_tokenizer(struct visit *visit,
+			   const struct recipe_tokenizer *tokenizer)
+{
+	struct model_ref ref = tokenizer->model;
+
+	ref.line = tokenizer->line;
+	return visit_model(visit, &ref);
+}
+
 static int find_needs(struct stages *stages, struct error *err)
 {
 	for (size_t i = 0; i < stages->n; i++) {
 		struct visit visit = {stages, &stages->items[i], err};
 		int r = recipe_each_model(visit.stage->recipe, visit_model,
 					  &visit);
+		const struct recipe_tokenizer *tokenizer =
+			&visit.stage->recipe->tokenizer;
+		if (r == 0 && tokenizer->source == TOKENIZER_OF_MODEL)
+			r = visit_tokenizer(&visit, tokenizer);
 		if (r < 0)
 			return r;
 	}

@@ -113,6 +113,9 @@ static int find_basis(struct making *making)
 		vocabulary->basis = making->models[place].source;
 		return 0;
 	}
+	vocabulary->basis = making->stage;
+	if (vocabulary->basis)
+		return 0;
 	int r = open_outside(making);
 	vocabulary->basis = vocabulary->outside;
 	return r;
@@ -124,8 +127,8 @@ static int read_basis(struct making *making)
 	const struct recipe_tokenizer *wanted = &making->recipe->tokenizer;
 	size_t place = making->n_models;
 
-	if (vocabulary->outside) {
-		int r = tokenizer_read(vocabulary->outside, making->tokenizers,
+	if (vocabulary->basis_model < 0) {
+		int r = tokenizer_read(vocabulary->basis, making->tokenizers,
 				       making->n_models,
 				       &making->tokenizers[place], making->err);
 		if (r < 0)
@@ -423,6 +426,7 @@ int vocabulary_new(const struct vocabulary_options *options,
 		.directory = options->directory,
 		.models = options->models,
 		.n_models = n_models,
+		.stage = options->stage,
 		.tokenizers = tokenizers,
 		.notes = &own,
 		.err = err,

@@ -86,6 +86,9 @@ struct vocabulary_options {
 				  source that takes no part */
 	const struct vocabulary_model *models; /* (n_models,) */
 	size_t n_models;
+	/* The tokenizer's source, if it is a stage that takes no part, or NULL;
+	 * outlives the vocabulary. */
+	const struct source *stage;
 	size_t base;		 /* the donor among them */
 	struct disk_cache *disk; /* to keep it in, or NULL; outlives it */
 };

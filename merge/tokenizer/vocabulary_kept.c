@@ -80,8 +80,8 @@ int vocabulary_digest(struct making *making, struct digest *ret)
 		hasher_u64(hasher, model->n_rows);
 		r = hash_files(hasher, model->source, making->err);
 	}
-	if (r == 0 && vocabulary->outside)
-		r = hash_files(hasher, vocabulary->outside, making->err);
+	if (r == 0 && vocabulary->basis_model < 0)
+		r = hash_files(hasher, vocabulary->basis, making->err);
 	*ret = hasher_finish(hasher);
 	hasher_free(hasher);
 	return r;

@@ -12,6 +12,7 @@ struct making {
 	const char *directory;
 	const struct vocabulary_model *models;
 	size_t n_models;
+	const struct source *stage; /* see struct vocabulary_options */
 	/* (n_models + 1,) of the models, the last of a source outside; NULL
 	 * for a model without: then the basis' stands for it. The first of
 	 * those that are equal owns. */

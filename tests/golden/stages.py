@@ -306,6 +306,25 @@ def run_tokenizer_of_stage(folder):
         fail("tokenizer of a stage", "the stage's own tokenizer is not the result's")
 
 
+def run_tokenizer_only(folder):
+    """A stage of which only the tokenizer is wanted; and one that is wanted in a circle."""
+    models = HERE + "/multi/models/"
+    text = (f"name: words\nmerge_method: linear\nbase_model: {models}base\nmodels:\n"
+            f"  - {{model: {models}base, parameters: {{weight: 0.6}}}}\n"
+            f"  - {{model: {models}chat, parameters: {{weight: 0.4}}}}\ntokenizer_source: %s\n---\n"
+            f"merge_method: passthrough\nmodels: [{{model: {models}ft1}}]\ntokenizer_source: words\n")
+    recipe, first = folder + "/recipe.yaml", folder + "/stage"
+    open(recipe, "w").write(text.split("---")[0] % "union")
+    export(recipe, first)
+    open(recipe, "w").write(text % "union")
+    run = export(recipe, folder + "/out")
+    if run.returncode != 0:
+        fail("tokenizer only", run.stderr)
+    elif tokens(folder + "/out") != tokens(first):
+        fail("tokenizer only", "not the stage's")
+    one_sentence("tokenizer only", check(folder, text % "words"), r":7: stages need each other: words needs words")
+
+
 def run_deep(folder):
     """Stages by the hundred, each used twice by the next: linear in them."""
     for name in ("a", "b"):
@@ -337,7 +356,7 @@ def main():
     for seed in range(4):
         with tempfile.TemporaryDirectory() as folder:
             run_rounding(folder, seed)
-    for run in (run_words, run_tokenizer_of_stage, run_deep):
+    for run in (run_words, run_tokenizer_of_stage, run_tokenizer_only, run_deep):
         with tempfile.TemporaryDirectory() as folder:
             run(folder)
     print(f"{len(cases)} cases, {len(failures)} failures")
