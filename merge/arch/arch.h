@@ -87,6 +87,9 @@ char *arch_template(const char *name);
 uint64_t arch_layers(const struct arch_module *module,
 		     const struct source *source);
 
+/* The end of name behind the prefixes that only some spellings have. */
+const char *arch_unwrapped(const char *name);
+
 /*
  * One spelling for the several in which a tensor's name is found on disk:
  * leading "model.", "transformer.", "bert." ..., "language_model.model." and

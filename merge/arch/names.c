@@ -75,13 +75,19 @@ static const char *const wrappers[] = {
 	"backbone.", "language_model.", "model.",
 };
 
-char *arch_canonical(const char *name)
+const char *arch_unwrapped(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(wrappers); i++) {
 		size_t length = strlen(wrappers[i]);
 		if (strncmp(name, wrappers[i], length) == 0)
 			name += length;
 	}
+	return name;
+}
+
+char *arch_canonical(const char *name)
+{
+	name = arch_unwrapped(name);
 
 	static const struct {
 		const char *old, *now;

@@ -4,12 +4,23 @@
 #include <math.h>
 #include <string.h>
 
+#include "merge/arch/arch.h"
 #include "merge/methods/method.h"
+
+/* Filters are written for names in MergeKit's spelling, "transformer.h.0.",
+ * while a checkpoint may have them without what wraps them, "h.0.". */
+static bool begins_unwrapped(const char *name, const char *filter)
+{
+	const char *rest = arch_unwrapped(filter);
+
+	return rest != filter && *rest && arch_unwrapped(name) == name &&
+	       strncmp(name, rest, strlen(rest)) == 0;
+}
 
 static bool lets_through(const struct setting_case *one, const char *name)
 {
 	return !one->filter || strcmp(one->filter, "*") == 0 ||
-	       strstr(name, one->filter);
+	       strstr(name, one->filter) || begins_unwrapped(name, one->filter);
 }
 
 /* The place t of a gradient. The sum is written as MergeKit's is, so that it

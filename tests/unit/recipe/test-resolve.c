@@ -96,6 +96,23 @@ static void check_gradient(void)
 	}
 }
 
+/* A filter in MergeKit's spelling, a name without what wraps it. */
+static void check_spelling(void)
+{
+	AUTO(recipe_file)
+	file = parse("merge_method: linear\n"
+		     "models:\n"
+		     "- {model: a, parameters: {weight: [{filter: "
+		     "transformer.h.1., value: 2}, {value: 1}]}}\n"
+		     "- {model: b, parameters: {weight: [{filter: "
+		     "transformer., value: 2}, {value: 1}]}}\n");
+	CHECK(value(file, 0, "weight", 0, "transformer.h.1.attn", 0) == 2);
+	CHECK(value(file, 0, "weight", 0, "h.1.attn", 0) == 2);
+	CHECK(value(file, 0, "weight", 0, "h.10.attn", 0) == 1);
+	CHECK(value(file, 0, "weight", 0, "vision.h.1.attn", 0) == 1);
+	CHECK(value(file, 0, "weight", 1, "h.1.attn", 0) == 1);
+}
+
 static void check_fall_through(void)
 {
 	AUTO(recipe_file)
@@ -213,6 +230,7 @@ int main(void)
 {
 	check_gradient_by_filter();
 	check_gradient();
+	check_spelling();
 	check_fall_through();
 	check_levels();
 	check_twice();
