@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -22,6 +23,8 @@ struct pipeline {
 	const struct merge *merge;
 	int signals; /* borrowed */
 	int news;    /* eventfd: a read is done */
+	/* Held by who says so: then it is not closed meanwhile. */
+	pthread_mutex_t telling;
 	unsigned n_slots;
 	struct slot slots[]; /* (n_slots,) a ring, in the order of the file */
 };
@@ -50,6 +53,7 @@ int pipeline_new(const struct merge *merge, int signals, struct pipeline **ret)
 	pipeline->n_slots = n;
 	for (unsigned i = 0; i < n; i++)
 		pipeline->slots[i].pipeline = pipeline;
+	pthread_mutex_init(&pipeline->telling, NULL);
 	pipeline->news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (pipeline->news < 0)
 		return -errno;
@@ -98,18 +102,23 @@ void pipeline_free(struct pipeline *pipeline)
 	if (!pipeline)
 		return;
 	drain(pipeline);
+	pthread_mutex_lock(&pipeline->telling);
 	close(pipeline->news);
+	pthread_mutex_unlock(&pipeline->telling);
+	pthread_mutex_destroy(&pipeline->telling);
 	free(pipeline);
 }
 
 static void read_done(struct image_read *read, int r)
 {
 	struct slot *slot = CONTAINER_OF(read, struct slot, read);
-	int news = slot->pipeline->news;
+	struct pipeline *pipeline = slot->pipeline;
 
+	pthread_mutex_lock(&pipeline->telling);
 	slot->r = r;
 	atomic_store(&slot->done, true);
-	eventfd_write(news, 1);
+	eventfd_write(pipeline->news, 1);
+	pthread_mutex_unlock(&pipeline->telling);
 }
 
 static void start(struct slot *slot, uint32_t entry, uint64_t offset,
