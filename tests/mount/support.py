@@ -144,6 +144,15 @@ class Daemon:
                    self.process.poll() is not None)
         assert self.process.poll() is None, self.lines()
 
+    def files(self):
+        """Paths of what it has open. Some may be closed meanwhile."""
+        folder = f"/proc/{self.process.pid}/fd"
+        paths = []
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                paths.append(os.readlink(os.path.join(folder, name)))
+        return paths
+
     def lines(self):
         self.log.seek(0)
         return self.log.read()

@@ -326,9 +326,7 @@ def test_copied_shard(folder):
 
 def deleted_files(daemon):
     """Files that a daemon holds though they have been removed."""
-    folder = f"/proc/{daemon.process.pid}/fd"
-    targets = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
-    return [target for target in targets if ".file (deleted)" in target]
+    return [path for path in daemon.files() if ".file (deleted)" in path]
 
 
 def test_touched_whole_shard(folder):

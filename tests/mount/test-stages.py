@@ -138,9 +138,7 @@ def test_inputs_are_read_twice(folder):
         read = json.loads(run(CTL, "status", "--json", mountpoint).stdout)["bytes"]["inputs"]
         # `one` is an input of both stages, one after the other.
         assert 0.99 * inputs < read < 1.1 * inputs * 4 / 3, (read, inputs)
-        fds = [os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}")
-               for fd in os.listdir(f"/proc/{daemon.process.pid}/fd")]
-        opened = [fd for fd in fds if fd.endswith("model.safetensors")]
+        opened = [path for path in daemon.files() if path.endswith("model.safetensors")]
         assert len(opened) == 3 == len(set(opened)), opened
 
 
@@ -253,9 +251,8 @@ def test_directory(folder):
         text = run(CTL, "status", "--prometheus", mountpoint, check=True).stdout
         assert "mkfs_mount_now_recipes_refused{" in text and "(null)" not in text
         # What all of them stand on is open once.
-        fds = [os.readlink(f"/proc/{daemon.process.pid}/fd/{fd}")
-               for fd in os.listdir(f"/proc/{daemon.process.pid}/fd")]
-        assert sum(fd.endswith("one/model.safetensors") for fd in fds) == 1, fds
+        files = daemon.files()
+        assert sum(path.endswith("one/model.safetensors") for path in files) == 1, files
         assert os.stat(os.path.join(mountpoint, "plain")).st_nlink == 3
 
 
