@@ -7,7 +7,8 @@ passes, and what it made) in a second, as a part of the probe's. By CPU time: th
 same for one thread, its second being one of its own CPU time, so that other
 programs on the machine matter less. Of adding up: bytes that the engine read in
 a second, as a part of what the probe reads of the same files in the page cache,
-mapped piece by piece, by the same number of threads: no method can be faster.
+mapped piece by piece, by the same number of threads: a single pass over inputs
+cannot be faster, a second one may find them mapped.
 Probes and engine take turns; the best of the rounds counts for each.
 """
 import glob
