@@ -57,12 +57,25 @@ def recipe(method, kind, scaled=False):
     return "\n".join(lines) + "\n"
 
 
-def read_again(path):
-    with open(path, "rb", buffering=0) as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        while file.read(1 << 20):
-            pass
+def inputs(folder, kind):
+    """The checkpoints' files."""
+    return [f"{folder}/{kind}-{name}/model.safetensors" for name in ("base", "ft1", "ft2")]
+
+
+def forget(paths):
+    """Out of the page cache, as far as the kernel obliges."""
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+def read_again(paths):
+    """Into the page cache as who reads them from disk has them: in folios of the kernel's choice. How they
+    were written would choose others, up to three times as slow to map."""
+    forget(paths)
+    subprocess.run(["cat", *paths], stdout=subprocess.DEVNULL, check=True)
 
 
 class Bench:
@@ -90,15 +103,13 @@ class Bench:
         print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
     def prepare(self, *kinds):
-        """Makes the checkpoints, and has them in the page cache as who reads them from disk has: in folios
-        of the kernel's choice. How they were written would choose others, up to three times as slow to map."""
+        """Makes the checkpoints, and has them in the page cache."""
         os.makedirs(self.dir, exist_ok=True)
         # In a process of its own: one that is forked from a large one seems as large.
         subprocess.run([sys.executable, HERE + "/synth.py", self.dir, *kinds], check=True)
         for kind in kinds:
-            for name in ("base", "ft1", "ft2"):
-                if kind != "8b":
-                    read_again(self.path(f"{kind}-{name}/model.safetensors"))
+            if kind != "8b":
+                read_again(inputs(self.dir, kind))
 
     def write_recipe(self, method, kind, **more):
         path = self.path(f"{kind}-{method}.yaml")

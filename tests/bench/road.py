@@ -23,6 +23,8 @@ import subprocess
 import sys
 import time
 
+import common
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 HALVES = "models: [{model: ./1b-ft1, parameters: {weight: 0.6%s}}, {model: ./1b-ft2, parameters: {weight: 0.4%s}}]\n"
 RECIPES = {
@@ -75,8 +77,7 @@ class Bench:
             subprocess.run([sys.executable, HERE + "/synth.py", self.dir, "1b"], check=True)
         for name, text in RECIPES.items():
             open(self.path(name + ".yaml"), "w").write(text)
-        for name in ("base", "ft1", "ft2"):
-            subprocess.run(["cat", self.path(f"1b-{name}/model.safetensors")], stdout=subprocess.DEVNULL, check=True)
+        common.read_again(common.inputs(self.dir, "1b"))
         self.size = 1 << 20
         with Served(self, "linear") as served:
             self.size = min(os.path.getsize(served.file), options.bytes)

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import time
 
+import common
 import synth
 
 RECIPE = """name: left
@@ -47,12 +48,7 @@ def prepare(options):
     recipe = options.dir + "/stages.yaml"
     with open(recipe, "w") as file:
         file.write(RECIPE % {"d": options.dir, "n": name})
-    inputs = [f"{options.dir}/{name}-{which}/model.safetensors" for which in ("base", "ft1", "ft2")]
-    return recipe, inputs
-
-
-def warm_up(paths):
-    subprocess.run(["cat", *paths], stdout=subprocess.DEVNULL, check=True)
+    return recipe, common.inputs(options.dir, name)
 
 
 def timed(command, folder):
@@ -85,19 +81,11 @@ def counters(pid):
         return {key: int(value) for key, value in (line.split(": ") for line in file)}
 
 
-def forget(paths):
-    """Out of the page cache, as far as the kernel obliges."""
-    for path in paths:
-        fd = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(fd)
-
-
 def reads(options, recipe, inputs):
     """Bytes that a daemon reads for one whole cold read, from disk and in all."""
     mountpoint = options.dir + "/mnt"
     os.makedirs(mountpoint, exist_ok=True)
-    forget(inputs)
+    common.forget(inputs)
     daemon = subprocess.Popen([options.build + "/fs/mkfs-mount", "-f", "--cache", "none", recipe, mountpoint],
                               stderr=subprocess.DEVNULL)
     while not os.path.ismount(mountpoint):
@@ -136,7 +124,7 @@ def main():
         f"{count['read_bytes'] / size:.2f} of the inputs; wanted at most 2")
     row("the same, over all passes", f"{count['inputs'] / 1e9:.2f} GB", f"{count['inputs'] / size:.2f} of the inputs")
     row("written", f"{count['write_bytes'] / 1e9:.2f} GB", "wanted none")
-    warm_up(inputs)
+    common.read_again(inputs)
     ours = export(options, recipe)
     row("three stages, export", f"{ours:.2f} s", "")
     if options.venv:
