@@ -1,6 +1,7 @@
 """mkfs-ctl cache: what it shows and removes; two exports share a cache."""
 import json
 import os
+import time
 
 from support import *
 
@@ -73,9 +74,11 @@ def test_verify(folder):
 
 def test_gc(folder):
     _, cache, right = filled(folder)
-    paths = blocks(cache)
+    paths = blocks(cache)[::-1]  # not as they are walked
     for i, path in enumerate(paths):
-        os.utime(path, (1000000 + 10000 * i, 1000000 + 10000 * i))
+        # Apart by more than a sixteenth of an octave, within which ages count as equal.
+        used = time.time() - 60 * 1.1 ** (len(paths) - i)
+        os.utime(path, (used, used))
     left = os.path.join(os.path.dirname(paths[0]), ".0123456789abcdef.1")
     mine = os.path.join(os.path.dirname(paths[0]), ".mine")
     for path in (left, mine):
@@ -86,7 +89,7 @@ def test_gc(folder):
     assert done.returncode == 0, done
     assert not os.path.exists(left)
     os.unlink(mine)
-    kept = blocks(cache)
+    kept = blocks(cache)[::-1]
     assert size * 0.3 <= listed(cache)["bytes"] <= size // 2
     assert kept == paths[-len(kept):], "the oldest go"
     assert ctl(cache, "gc", "--cache-free", "1000T").returncode == 0
