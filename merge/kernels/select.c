@@ -2,12 +2,12 @@
 
 #include <math.h>
 
+#include "merge/kernels/within.h"
+
 #define CHUNK 512 /* keys that are found side by side, then counted */
-#define BATCH 4	  /* elements that are taken at once */
 
 #define TOPS 32768u /* values of the upper 15 bits of a key */
 #define LOWS 65536u /* values of the lower 16 bits */
-#define MOST_KEY 0x7fffffffu
 
 /*
  * A sample has a group of elements of every stride; a group is near in memory,
@@ -120,59 +120,14 @@ static void count_tops(uint32_t *counts, const float *x, size_t n)
 	}
 }
 
-/*
- * Which of 64 elements have keys within a range: a bit for each. Without
- * branches, as they may be many or few. Also adds up those below it. Any NaN is
- * in a range that has them: see find_some().
- */
-static inline uint64_t find_within(const float x[64], uint32_t least,
-				   uint32_t most, uint32_t *below)
-{
-	uint8_t flags[64];
-	uint32_t n_below = 0;
-
-	for (size_t i = 0; i < 64; i++) {
-		uint32_t place = select_bits(x[i]) - least;
-
-		flags[i] = place <= most - least;
-		n_below += place >> 31;
-	}
-	*below += n_below;
-	return select_pack64(flags);
-}
-
-/* The same for fewer elements. */
-static __attribute__((noinline)) uint64_t find_few(const float *x, size_t n,
-						   uint32_t least,
-						   uint32_t most,
-						   uint32_t *below)
-{
-	float padded[64];
-
-	memcpy(padded, x, n * sizeof(*x));
-	for (size_t i = n; i < 64; i++)
-		padded[i] = NAN; /* not below any range */
-	return find_within(padded, least, most, below) &
-	       ((UINT64_C(1) << n) - 1);
-}
-
-static inline uint64_t find_some(const float *x, size_t n, uint32_t least,
-				 uint32_t most, uint32_t *below)
-{
-	if (most >= SELECT_NAN)
-		most = MOST_KEY;
-	return n < 64 ? find_few(x, n, least, most, below)
-		      : find_within(x, least, most, below);
-}
-
 static void count_lows(struct lows_part *part, const struct select *cut,
 		       const float *x, size_t n)
 {
 	uint32_t below = 0;
 
 	for (size_t at = 0; at < n; at += 64) {
-		uint64_t bits = find_some(x + at, n - at, cut->least, cut->most,
-					  &below);
+		uint64_t bits = within_find(x + at, n - at, cut->least,
+					    cut->most, &below);
 
 		for (; bits; bits &= bits - 1) {
 			size_t i = at + (unsigned)__builtin_ctzll(bits);
@@ -204,32 +159,17 @@ static inline void put(struct bag *bag, uint32_t key)
 	bag->slots[slot] = (uint16_t)bag->n;
 }
 
-/* Keys, but for NaN, of the elements that have bits. Some at once, whether
- * there are as many or not, so that processors need not guess how many. */
-static inline size_t take_keys(uint32_t *keys, const float *x, uint64_t bits)
-{
-	size_t n = 0;
-
-	while (bits)
-		for (int i = 0; i < BATCH; i++) {
-			keys[n] = select_bits(x[__builtin_ctzll(bits | !bits)]);
-			n += bits != 0;
-			bits &= bits - 1;
-		}
-	return n;
-}
-
 static void fill_bag(struct bag *bag, const struct select *cut, const float *x,
 		     size_t n)
 {
-	uint32_t keys[CHUNK + BATCH], below = 0;
+	/* In one page: writes that reach over two take long. */
+	_Alignas(4096) uint32_t keys[CHUNK + WITHIN_MORE];
+	uint32_t below = 0;
 	size_t n_keys = 0;
 
 	for (size_t at = 0; at < n && !bag->full; at += 64) {
-		uint64_t bits = find_some(x + at, n - at, cut->least, cut->most,
-					  &below);
-
-		n_keys += take_keys(keys + n_keys, x + at, bits);
+		n_keys += within_take(keys + n_keys, x + at, n - at, cut->least,
+				      cut->most, &below);
 		if (n_keys <= CHUNK - 64 && at + 64 < n)
 			continue;
 		for (size_t i = 0; i < n_keys; i++)
@@ -246,7 +186,7 @@ static void find_place(struct place *place, const struct select *cut,
 
 	for (size_t at = 0; at < n && !place->found; at += 64) {
 		uint64_t bits =
-			find_some(x + at, n - at, cut->key, cut->key, &below);
+			within_find(x + at, n - at, cut->key, cut->key, &below);
 		unsigned more = (unsigned)__builtin_popcountll(bits);
 
 		if (place->seen + more <= cut->skip) {
@@ -370,7 +310,7 @@ static void predict(struct select *cut, const uint64_t *tops, uint64_t count)
 	cut->least = rank > margin ? find_top(tops, rank - margin) : 0;
 	cut->most = rank + margin < (double)n
 			    ? find_top(tops, rank + margin) | 0xffff
-			    : MOST_KEY;
+			    : SELECT_MOST;
 }
 
 void select_predict(struct select *cut, const float *x, size_t n,

@@ -31,6 +31,7 @@
 
 #include "merge/kernels/isa.h"
 
+#define SELECT_MOST 0x7fffffffu	      /* above all keys; or a NaN */
 #define SELECT_NOT_FINITE 0x7f800000u /* the key of infinity */
 
 #define SELECT_NAN                                                \
