@@ -1,14 +1,14 @@
 #include "merge/kernels/softmax.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "merge/kernels/softmax_near.h"
 
 #define CHUNK 256
 #define LANES 16
 #define KEPT 16384 /* powers of a row that are not computed twice */
-#define NEAR 0.34  /* below ln 2 / 2 */
 #define SMALL 1e-8 /* added to every probability */
 
 /* ln 2 in two parts; multiples of the first up to 2^11 are exact. */
@@ -39,16 +39,13 @@ static inline double double_of(uint64_t bits)
  * the normal numbers. NaN for NaN. The polynomial is the one of its degree
  * with the least relative error, 2.2e-16 at most; its even and its odd terms
  * are summed apart, as one long chain would keep processors waiting.
- *
- * near: x is above -NEAR, so that no power of two is taken out of it; what is
- * left out then would change no digit. Known when it is compiled.
  */
-static inline double exponential(double x, bool near)
+static inline double exponential(double x)
 {
-	x = !near && x < -700 ? -700 : x;
-	double shifted = near ? ROUNDING : x * M_LOG2E + ROUNDING;
+	x = x < -700 ? -700 : x;
+	double shifted = x * M_LOG2E + ROUNDING;
 	double whole = shifted - ROUNDING;
-	double r = near ? x : (x - whole * LN2_HIGH) - whole * LN2_LOW;
+	double r = (x - whole * LN2_HIGH) - whole * LN2_LOW;
 	double square = r * r;
 	double even = 0x1.2727a9697255ep-22, odd = 0x1.72f986a688576p-19;
 
@@ -61,17 +58,7 @@ static inline double exponential(double x, bool near)
 	odd = odd * square + 0x1.1111112d49dfbp-7;
 	odd = odd * square + 0x1.555555554bc06p-3;
 	odd = odd * square + 0x1.000000000001dp+0;
-	double power = odd * r + even;
-	if (near)
-		return power;
-	return power * double_of((bits_of(shifted) + 1023) << 52);
-}
-
-/* By how much the bits of x are above those of y, from the middle between one
- * power of two and the next. */
-static inline uint64_t bits_apart(double x, double y)
-{
-	return bits_of(x) - bits_of(y) + (UINT64_C(1) << 51);
+	return (odd * r + even) * double_of((bits_of(shifted) + 1023) << 52);
 }
 
 /*
@@ -81,14 +68,11 @@ static inline uint64_t bits_apart(double x, double y)
  * two that brings its bits next to those of x; what is left is at most 2^0.587,
  * and its logarithm an odd series of (x - y) / (x + y), the one division. The
  * polynomial has the least relative error of its degree, 2e-17.
- *
- * near: they are so near each other that the power is 1; known when it is
- * compiled.
  */
-static inline double log_ratio(double x, double y, bool near)
+static inline double log_ratio(double x, double y)
 {
-	uint64_t exponent =
-		near ? 0 : bits_apart(x, y) & UINT64_C(0xfff0000000000000);
+	uint64_t apart = bits_of(x) - bits_of(y) + (UINT64_C(1) << 51);
+	uint64_t exponent = apart & UINT64_C(0xfff0000000000000);
 	uint64_t biased = (exponent + (UINT64_C(1024) << 52)) >> 52;
 	double whole = double_of(biased | bits_of(0x1p52)) - (0x1p52 + 1024);
 	double scaled = double_of(bits_of(y) + exponent);
@@ -101,8 +85,7 @@ static inline double log_ratio(double x, double y, bool near)
 	sum = sum * square + 0x1.249249b5cc18fp-2;
 	sum = sum * square + 0x1.99999998eb84cp-2;
 	sum = sum * square + 0x1.555555555578ap-1;
-	double log = s * 2 + s * square * sum;
-	return near ? log : whole * M_LN2 + log;
+	return whole * M_LN2 + (s * 2 + s * square * sum);
 }
 
 static double add_lanes(double lanes[LANES])
@@ -121,41 +104,29 @@ static void add_row(double lanes[LANES], const double *x)
 }
 
 /* NaN may be left out: the powers of such a row are NaN whatever is most. */
-static double find_most(const float *x, size_t n, double *ret_least)
+static double find_most(const float *x, size_t n)
 {
-	float tops[LANES], bottoms[LANES], most = x[0], least = x[0];
+	float tops[LANES], most = x[0];
 	size_t at = 0;
 
 	for (size_t i = 0; i < LANES; i++)
-		tops[i] = bottoms[i] = x[0];
+		tops[i] = x[0];
 	for (; at + LANES <= n; at += LANES)
-		for (size_t i = 0; i < LANES; i++) {
-			float own = x[at + i];
-			tops[i] = own > tops[i] ? own : tops[i];
-			bottoms[i] = own < bottoms[i] ? own : bottoms[i];
-		}
-	for (; at < n; at++) {
+		for (size_t i = 0; i < LANES; i++)
+			tops[i] = x[at + i] > tops[i] ? x[at + i] : tops[i];
+	for (; at < n; at++)
 		most = x[at] > most ? x[at] : most;
-		least = x[at] < least ? x[at] : least;
-	}
-	for (size_t i = 0; i < LANES; i++) {
+	for (size_t i = 0; i < LANES; i++)
 		most = tops[i] > most ? tops[i] : most;
-		least = bottoms[i] < least ? bottoms[i] : least;
-	}
-	*ret_least = (double)least;
 	return (double)most;
 }
 
 /* e^(x - most) of a chunk, zero behind its n elements. */
 static void raise(double *restrict out, const float *restrict x, double most,
-		  bool near, size_t n)
+		  size_t n)
 {
-	if (near)
-		for (size_t i = 0; i < n; i++)
-			out[i] = exponential((double)x[i] - most, true);
-	else
-		for (size_t i = 0; i < n; i++)
-			out[i] = exponential((double)x[i] - most, false);
+	for (size_t i = 0; i < n; i++)
+		out[i] = exponential((double)x[i] - most);
 	memset(out + n, 0, (CHUNK - n) * sizeof(*out));
 }
 
@@ -163,9 +134,8 @@ static void raise(double *restrict out, const float *restrict x, double most,
 struct raised {
 	const float *row;
 	size_t n;
-	double most, least, sum; /* most and least are of the row */
-	bool near;
-	double *kept; /* (KEPT,) powers of the row's beginning */
+	double most, sum; /* most is of the row */
+	double *kept;	  /* (KEPT,) powers of the row's beginning */
 };
 
 /* The powers of the chunk at `at`, zero behind the row's end. */
@@ -174,16 +144,14 @@ static void raise_chunk(double *restrict out, const struct raised *raised,
 {
 	size_t left = raised->n - at;
 
-	raise(out, raised->row + at, raised->most, raised->near,
-	      left < CHUNK ? left : CHUNK);
+	raise(out, raised->row + at, raised->most, left < CHUNK ? left : CHUNK);
 }
 
 static void sum_raised(struct raised *raised)
 {
 	double lanes[LANES] = {}, own[CHUNK];
 
-	raised->most = find_most(raised->row, raised->n, &raised->least);
-	raised->near = raised->most - raised->least < NEAR;
+	raised->most = find_most(raised->row, raised->n);
 	for (size_t at = 0; at < raised->n; at += CHUNK) {
 		double *powers = at < KEPT ? raised->kept + at : own;
 		raise_chunk(powers, raised, at);
@@ -206,36 +174,15 @@ static inline double probability(double power, double factor)
 	return power * factor + SMALL;
 }
 
-/* The least probability of the row, as its own rounding makes it or less. */
-static double least_of(const struct raised *raised, double factor)
-{
-	double power = exponential(raised->least - raised->most, false);
-
-	return probability(power * (1 - 1e-12), factor);
-}
-
-/* Are all probabilities of one row within a factor of about 1.5 of all those of
- * the other? */
-static bool all_near(const struct raised *x, const struct raised *y)
-{
-	double x_factor = 1 / x->sum, y_factor = 1 / y->sum;
-	double x_most = probability(1 + 1e-12, x_factor);
-	double y_most = probability(1 + 1e-12, y_factor);
-
-	return x->near && y->near &&
-	       bits_apart(x_most, least_of(y, y_factor)) >> 52 == 0 &&
-	       bits_apart(least_of(x, x_factor), y_most) >> 52 == 0;
-}
-
-static inline __attribute__((always_inline)) void
-find_terms(double *restrict out, const double *restrict p, double p_factor,
-	   const double *restrict q, double q_factor, bool near, size_t n)
+static void find_terms(double *restrict out, const double *restrict p,
+		       double p_factor, const double *restrict q,
+		       double q_factor, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		double own = probability(p[i], p_factor);
 		double other = probability(q[i], q_factor);
 
-		out[i] = own * log_ratio(own, other, near);
+		out[i] = own * log_ratio(own, other);
 	}
 	memset(out + n, 0, (CHUNK - n) * sizeof(*out));
 }
@@ -245,21 +192,19 @@ double softmax_divergence(const float *x, const float *y, size_t n)
 	double x_kept[KEPT], y_kept[KEPT], lanes[LANES] = {};
 	struct raised x_raised = {.row = x, .n = n, .kept = x_kept};
 	struct raised y_raised = {.row = y, .n = n, .kept = y_kept};
-	double x_room[CHUNK], y_room[CHUNK], terms[CHUNK];
+	double x_room[CHUNK], y_room[CHUNK], terms[CHUNK], near;
+	if (softmax_near(x, y, n, &near))
+		return near;
 
 	sum_raised(&x_raised);
 	sum_raised(&y_raised);
 	double x_factor = 1 / x_raised.sum, y_factor = 1 / y_raised.sum;
-	bool near = all_near(&x_raised, &y_raised);
 	for (size_t at = 0; at < n; at += CHUNK) {
 		size_t now = n - at < CHUNK ? n - at : CHUNK;
 		const double *p = find_raised(x_room, &x_raised, at);
 		const double *q = find_raised(y_room, &y_raised, at);
 
-		if (near)
-			find_terms(terms, p, x_factor, q, y_factor, true, now);
-		else
-			find_terms(terms, p, x_factor, q, y_factor, false, now);
+		find_terms(terms, p, x_factor, q, y_factor, now);
 		add_row(lanes, terms);
 	}
 	/* What the bits of a NaN would not give. */
