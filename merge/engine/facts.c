@@ -110,6 +110,16 @@ static int scan_units(const struct node *node, const struct eval *fresh,
 	return 0;
 }
 
+static void begin_part(const struct wave *wave, void *part)
+{
+	const struct node *node = wave->node;
+
+	if (node->type->begin)
+		node->type->begin(node, part, wave->part_size, wave->pass);
+	else
+		memset(part, 0, wave->part_size);
+}
+
 static int scan_piece(struct wave *wave, uint64_t piece, void *part)
 {
 	const struct node *node = wave->node;
@@ -127,7 +137,7 @@ static int scan_piece(struct wave *wave, uint64_t piece, void *part)
 	};
 	uint64_t end = min_u64(scan.piece + wave->size, node->count);
 	do {
-		memset(part, 0, wave->part_size);
+		begin_part(wave, part);
 		r = scan_units(node, &fresh, &scan, end);
 	} while (r == 0 && eval_torn(&fresh));
 	return r;

@@ -86,11 +86,14 @@ struct node_type {
 	int (*eval)(const struct node *node, struct eval *eval, uint64_t first,
 		    size_t n, float *out);
 
-	/* Facts, as in method.h; all NULL without, and reach is optional. scan
+	/* Facts, as in method.h; all NULL without; reach and begin are
+	 * optional, begin is told the size of the part. scan
 	 * evaluates the inputs for one unit, of which scan->first and scan->n
 	 * tell. */
 	size_t (*facts_size)(const struct node *node);
 	struct method_sizes (*sizes)(const struct node *node, unsigned pass);
+	void (*begin)(const struct node *node, void *part, size_t size,
+		      unsigned pass);
 	int (*scan)(const struct node *node, struct eval *eval,
 		    struct method_scan *scan);
 	size_t (*reach)(const struct node *node,

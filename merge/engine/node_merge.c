@@ -143,6 +143,17 @@ static struct method_sizes merge_sizes(const struct node *node, unsigned pass)
 	return merge->method->sizes(pass, &merge->args);
 }
 
+static void merge_begin(const struct node *node, void *part, size_t size,
+			unsigned pass)
+{
+	const struct merge_node *merge = as_merge(node);
+
+	if (merge->method->begin)
+		merge->method->begin(part, pass, &merge->args);
+	else
+		memset(part, 0, size);
+}
+
 static int merge_scan(const struct node *node, struct eval *eval,
 		      struct method_scan *scan)
 {
@@ -289,13 +300,14 @@ static void merge_free(struct node *node)
 	free(merge);
 }
 
-#define MERGE_TYPE(eval_fn)                                                   \
-	{                                                                     \
-		.name = "merge", .eval = eval_fn,                             \
-		.facts_size = merge_facts_size, .sizes = merge_sizes,         \
-		.scan = merge_scan, .reach = merge_reach, .fold = merge_fold, \
-		.settle = merge_settle, .describe = merge_describe,           \
-		.free = merge_free,                                           \
+#define MERGE_TYPE(eval_fn)                                           \
+	{                                                             \
+		.name = "merge", .eval = eval_fn,                     \
+		.facts_size = merge_facts_size, .sizes = merge_sizes, \
+		.begin = merge_begin, .scan = merge_scan,             \
+		.reach = merge_reach, .fold = merge_fold,             \
+		.settle = merge_settle, .describe = merge_describe,   \
+		.free = merge_free,                                   \
 	}
 
 static const struct node_type merge_type = MERGE_TYPE(merge_eval);

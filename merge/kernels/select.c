@@ -4,7 +4,7 @@
 
 #include "merge/kernels/within.h"
 
-#define CHUNK 512 /* keys that are found side by side, then counted */
+#define CHUNK TILE /* keys that are found side by side, then counted */
 
 #define TOPS 32768u /* values of the upper 15 bits of a key */
 #define LOWS 65536u /* values of the lower 16 bits */
@@ -18,7 +18,7 @@
 #define GROUPS_LEAST 1024
 #define STRIDE_MOST 16384
 
-#define BAG_KEYS 8192u /* different keys that a bag holds */
+#define BAG_KEYS SELECT_ENTRIES /* different keys that a bag holds */
 #define BAG_SLOTS (2 * BAG_KEYS)
 #define HAUL_KEYS (UINT64_C(1) << 21) /* of all cuts together, about */
 #define HEAD 0x80000000u	      /* in no key */
@@ -44,8 +44,8 @@ struct lows_sum {
 struct bag {
 	uint64_t piece, below;
 	uint32_t n, full;
-	struct select_entry entries[BAG_KEYS]; /* (n,) in order of their find */
 	uint16_t slots[BAG_SLOTS];	       /* by hash: entry + 1 or 0 */
+	struct select_entry entries[BAG_KEYS]; /* (n,) in order of their find */
 };
 
 struct haul {
@@ -137,46 +137,60 @@ static void count_lows(struct lows_part *part, const struct select *cut,
 	part->below += below;
 }
 
-static inline void put(struct bag *bag, uint32_t key)
+/* The entry of the key; BAG_KEYS: it found no room. */
+static inline uint32_t put(struct bag *bag, uint32_t key)
 {
 	uint32_t slot = key * 0x9e3779b1u >> 18;
 	_Static_assert(BAG_SLOTS == 1 << (32 - 18), "bits of a slot");
 
 	while (bag->slots[slot]) {
-		struct select_entry *entry =
-			&bag->entries[bag->slots[slot] - 1];
-		if (entry->key == key) {
-			entry->count++;
-			return;
+		uint32_t entry = bag->slots[slot] - 1u;
+		if (bag->entries[entry].key == key) {
+			bag->entries[entry].count++;
+			return entry;
 		}
 		slot = (slot + 1) % BAG_SLOTS;
 	}
 	if (bag->n == BAG_KEYS) {
 		bag->full = 1;
-		return;
+		return BAG_KEYS;
 	}
 	bag->entries[bag->n++] = (struct select_entry){key, 1};
 	bag->slots[slot] = (uint16_t)bag->n;
+	return bag->n - 1;
 }
 
-static void fill_bag(struct bag *bag, const struct select *cut, const float *x,
-		     size_t n)
+size_t select_find(const struct select *cut, uint64_t piece, void *part,
+		   const float *x, size_t n, struct select_found *found)
 {
 	/* In one page: writes that reach over two take long. */
-	_Alignas(4096) uint32_t keys[CHUNK + WITHIN_MORE];
+	_Alignas(4096) uint32_t places[CHUNK + WITHIN_MORE];
+	struct bag *bag = part;
 	uint32_t below = 0;
-	size_t n_keys = 0;
+	if (bag->full)
+		return 0;
 
-	for (size_t at = 0; at < n && !bag->full; at += 64) {
-		n_keys += within_take(keys + n_keys, x + at, n - at, cut->least,
-				      cut->most, &below);
-		if (n_keys <= CHUNK - 64 && at + 64 < n)
-			continue;
-		for (size_t i = 0; i < n_keys; i++)
-			put(bag, keys[i] < SELECT_NAN ? keys[i] : SELECT_NAN);
-		n_keys = 0;
-	}
+	size_t n_found =
+		within_take(places, x, n, cut->least, cut->most, &below);
+	bag->piece = piece;
 	bag->below += below;
+	for (size_t i = 0; i < n_found; i++) {
+		uint32_t entry = put(bag, select_key(x[places[i]]));
+
+		found[i] = (struct select_found){(uint16_t)places[i],
+						 (uint16_t)entry};
+	}
+	return bag->full ? 0 : n_found;
+}
+
+static void fill_bag(struct bag *bag, const struct select *cut, uint64_t piece,
+		     const float *x, size_t n)
+{
+	struct select_found found[CHUNK];
+
+	for (size_t at = 0; at < n; at += CHUNK)
+		select_find(cut, piece, bag, x + at,
+			    n - at < CHUNK ? n - at : CHUNK, found);
 }
 
 static void find_place(struct place *place, const struct select *cut,
@@ -200,12 +214,19 @@ static void find_place(struct place *place, const struct select *cut,
 	}
 }
 
+void select_begin(void *part, enum select_pass pass)
+{
+	if (select_fills_bags(pass))
+		memset(part, 0, offsetof(struct bag, entries));
+	else
+		memset(part, 0, select_sizes(pass, 1, 0).part);
+}
+
 void select_scan(const struct select *cut, enum select_pass pass,
 		 uint64_t piece, uint64_t first, void *part, const float *x,
 		 size_t n)
 {
 	struct tops_part *tops = part;
-	struct bag *bag = part;
 
 	switch (pass) {
 	case SELECT_SAMPLE:
@@ -220,8 +241,7 @@ void select_scan(const struct select *cut, enum select_pass pass,
 			find_place(part, cut, first, x, n);
 		break;
 	default:
-		bag->piece = piece;
-		fill_bag(bag, cut, x, n);
+		fill_bag(part, cut, piece, x, n);
 	}
 }
 

@@ -40,7 +40,9 @@
 
 #define select_sizes ISA_NAME(select_sizes)
 #define select_reach ISA_NAME(select_reach)
+#define select_begin ISA_NAME(select_begin)
 #define select_scan ISA_NAME(select_scan)
+#define select_find ISA_NAME(select_find)
 #define select_fold ISA_NAME(select_fold)
 #define select_settle ISA_NAME(select_settle)
 #define select_predict ISA_NAME(select_predict)
@@ -140,6 +142,13 @@ static inline bool select_shared(enum select_pass pass)
 	return pass == SELECT_SAMPLE || pass == SELECT_TOPS;
 }
 
+/* Does it put keys into bags? */
+static inline bool select_fills_bags(unsigned pass)
+{
+	return pass == SELECT_BAGS || pass == SELECT_TOP_BAGS ||
+	       pass == SELECT_KEY_BAGS;
+}
+
 /* Bytes of a pass for one cut of n_cuts, in a tensor of count elements. */
 struct select_sizes {
 	size_t part, sum;
@@ -151,12 +160,28 @@ struct select_sizes select_sizes(enum select_pass pass, unsigned n_cuts,
 size_t select_reach(const struct select *cut, enum select_pass pass,
 		    uint64_t piece, uint64_t first, size_t n, uint64_t count);
 
+/* Zeroes what must be of a part before its piece is scanned, which is not all
+ * of it. */
+void select_begin(void *part, enum select_pass pass);
+
 /* piece: its first element. */
 void select_scan(const struct select *cut, enum select_pass pass,
 		 uint64_t piece, uint64_t first, void *part, const float *x,
 		 size_t n);
 void select_fold(void *sum, const void *part, enum select_pass pass,
 		 unsigned n_cuts, uint64_t count);
+
+/* An element with a key in the range, of those that were scanned, and the
+ * entry, below SELECT_ENTRIES, that the key has in the part. */
+struct select_found {
+	uint16_t place, entry;
+};
+#define SELECT_ENTRIES 8192u
+
+/* As select_scan() in a pass that fills bags, of at most TILE elements; also
+ * tells the elements: (n,). Returns how many; 0 where the bag is full. */
+size_t select_find(const struct select *cut, uint64_t piece, void *part,
+		   const float *x, size_t n, struct select_found *found);
 
 /*
  * The pass that the cut needs next. rank and order are set before, and may be

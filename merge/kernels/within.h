@@ -17,7 +17,7 @@
 
 #include "merge/kernels/select.h"
 
-/* Room for keys behind those that are taken, which is written to. */
+/* Room behind the places that are taken, which is written to. */
 #define WITHIN_MORE 16
 
 #define WITHIN_BATCH 4 /* elements that are taken at once */
@@ -73,22 +73,15 @@ static inline uint64_t within_find64(const float x[64], uint32_t least,
 
 #endif
 
-/* As many elements as there are, up to 64, and NaN, which are below no range.
- */
-static inline void within_pad(float padded[64], const float *x, size_t n)
-{
-	memcpy(padded, x, n * sizeof(*x));
-	for (size_t i = n; i < 64; i++)
-		padded[i] = NAN;
-}
-
 static __attribute__((noinline)) uint64_t
 within_find_few(const float *x, size_t n, uint32_t least, uint32_t most,
 		uint32_t *below)
 {
 	float padded[64];
 
-	within_pad(padded, x, n);
+	memcpy(padded, x, n * sizeof(*x));
+	for (size_t i = n; i < 64; i++)
+		padded[i] = NAN; /* not below any range */
 	return within_find64(padded, least, most, below) &
 	       ((UINT64_C(1) << n) - 1);
 }
@@ -103,80 +96,67 @@ static inline uint64_t within_find(const float *x, size_t n, uint32_t least,
 		      : within_find64(x, least, most, below);
 }
 
+/* Places of those of n elements: (n + WITHIN_MORE,). Returns how many there
+ * are. */
 #ifdef __AVX512F__
 
-static inline size_t within_take64(uint32_t *keys, const float x[64],
-				   uint32_t least, uint32_t most,
-				   uint32_t *below)
+static inline size_t within_take(uint32_t *places, const float *x, size_t n,
+				 uint32_t least, uint32_t most, uint32_t *below)
 {
-	__m512i first = _mm512_set1_epi32((int)least);
-	__m512i wide = _mm512_set1_epi32((int)(most - least));
 	__m512i magnitude = _mm512_set1_epi32((int)SELECT_MOST);
+	__m512i first = _mm512_set1_epi32((int)least);
+	__m512i wide = _mm512_set1_epi32(
+		(int)((most >= SELECT_NAN ? SELECT_MOST : most) - least));
+	__m512i at = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4,
+				      3, 2, 1, 0);
 	__m512i n_below = _mm512_setzero_si512();
-	size_t n = 0;
+	size_t n_taken = 0;
 
-	for (size_t i = 0; i < 64; i += 16) {
-		__m512i key =
-			_mm512_and_si512(_mm512_loadu_si512(x + i), magnitude);
-		__m512i place = _mm512_sub_epi32(key, first);
-		__mmask16 within = _mm512_cmple_epu32_mask(place, wide);
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 some = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1)
+					    : (__mmask16)0xffff;
+		__m512i bits = _mm512_maskz_loadu_epi32(some, x + i);
+		__m512i place = _mm512_sub_epi32(
+			_mm512_and_si512(bits, magnitude), first);
+		__mmask16 within =
+			_mm512_mask_cmple_epu32_mask(some, place, wide);
 
-		_mm512_storeu_si512(keys + n,
-				    _mm512_maskz_compress_epi32(within, key));
-		n += (unsigned)__builtin_popcount(within);
-		n_below =
-			_mm512_add_epi32(n_below, _mm512_srli_epi32(place, 31));
+		_mm512_storeu_si512(places + n_taken,
+				    _mm512_maskz_compress_epi32(within, at));
+		n_taken += (unsigned)__builtin_popcount(within);
+		n_below = _mm512_mask_add_epi32(n_below, some, n_below,
+						_mm512_srli_epi32(place, 31));
+		at = _mm512_add_epi32(at, _mm512_set1_epi32(16));
 	}
 	*below += (uint32_t)_mm512_reduce_add_epi32(n_below);
-	return n;
+	return n_taken;
 }
 
 #else
 
 /* Some at once, whether there are as many or not, so that processors need not
  * guess how many. */
-static inline size_t within_take64(uint32_t *keys, const float x[64],
-				   uint32_t least, uint32_t most,
-				   uint32_t *below)
+static inline size_t within_take(uint32_t *places, const float *x, size_t n,
+				 uint32_t least, uint32_t most, uint32_t *below)
 {
-	uint64_t bits = within_find64(x, least, most, below);
-	size_t n = 0;
+	size_t n_taken = 0;
 
-	while (bits)
-		for (int i = 0; i < WITHIN_BATCH; i++) {
-			keys[n] = select_bits(x[__builtin_ctzll(bits | !bits)]);
-			n += bits != 0;
-			bits &= bits - 1;
-		}
-	return n;
+	for (size_t at = 0; at < n; at += 64) {
+		uint64_t bits = within_find(x + at, n - at, least, most, below);
+
+		while (bits)
+			for (int i = 0; i < WITHIN_BATCH; i++) {
+				unsigned place =
+					(unsigned)__builtin_ctzll(bits | !bits);
+
+				places[n_taken] = (uint32_t)at + place;
+				n_taken += bits != 0;
+				bits &= bits - 1;
+			}
+	}
+	return n_taken;
 }
 
 #endif
-
-static __attribute__((noinline)) size_t
-within_take_few(uint32_t *keys, const float *x, size_t n, uint32_t least,
-		uint32_t most, uint32_t *below)
-{
-	uint32_t found[64 + WITHIN_MORE];
-	float padded[64];
-
-	within_pad(padded, x, n);
-	size_t n_found = within_take64(found, padded, least, most, below);
-	if (most == SELECT_MOST)
-		n_found -= 64 - n; /* the last ones are of the padding */
-	memcpy(keys, found, n_found * sizeof(*keys));
-	return n_found;
-}
-
-/* Keys, but for NaN, of those of n elements, or of the first 64. Returns how
- * many they are. */
-static inline size_t within_take(uint32_t *keys, const float *x, size_t n,
-				 uint32_t least, uint32_t most, uint32_t *below)
-{
-	if (most >= SELECT_NAN)
-		most = SELECT_MOST;
-	return n < 64 ? within_take_few(keys, x, n, least, most, below)
-		      : within_take64(keys, x, least, most, below);
-}
 
 #endif

@@ -95,7 +95,7 @@ struct method_scan {
 	unsigned pass;
 	const void *facts; /* as the passes before have left them */
 	uint64_t piece;	   /* first element of the piece */
-	void *part;	   /* of this piece alone, zeroed before it */
+	void *part;	   /* of this piece alone, begun before it */
 	/* Shared by all pieces, zeroed before the pass. While others scan, too,
 	 * only slots that belong to these elements may be written. */
 	void *sum;
@@ -172,6 +172,10 @@ struct method {
 	size_t (*facts_size)(const struct method_args *args);
 	struct method_sizes (*sizes)(unsigned pass,
 				     const struct method_args *args);
+	/* Optional: zeroes what must be of a part before its piece; else all of
+	 * it is. */
+	void (*begin)(void *part, unsigned pass,
+		      const struct method_args *args);
 	void (*scan)(const struct method_scan *scan,
 		     const struct method_args *args);
 	/* Optional: how many of scan->n elements, from the first one on, does

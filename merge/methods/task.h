@@ -16,6 +16,7 @@
 #define task_combine ISA_NAME(task_combine)
 #define magnitude_facts_size ISA_NAME(magnitude_facts_size)
 #define magnitude_sizes ISA_NAME(magnitude_sizes)
+#define magnitude_begin ISA_NAME(magnitude_begin)
 #define magnitude_scan ISA_NAME(magnitude_scan)
 #define magnitude_reach ISA_NAME(magnitude_reach)
 #define magnitude_fold ISA_NAME(magnitude_fold)
@@ -87,6 +88,7 @@ void task_blend(float *out, float *const *in, uint64_t first, size_t n,
 size_t magnitude_facts_size(const struct method_args *args);
 struct method_sizes magnitude_sizes(unsigned pass,
 				    const struct method_args *args);
+void magnitude_begin(void *part, unsigned pass, const struct method_args *args);
 void magnitude_scan(const struct method_scan *scan,
 		    const struct method_args *args);
 size_t magnitude_reach(const struct method_scan *scan,
@@ -151,9 +153,10 @@ int della_check(const struct method_args *args, struct error *err);
 
 #define TASK_MAGNITUDE                                                \
 	.facts_size = magnitude_facts_size, .sizes = magnitude_sizes, \
-	.scan = magnitude_scan, .reach = magnitude_reach,             \
-	.fold = magnitude_fold, .settle = magnitude_settle,           \
-	.tell = magnitude_tell, .copies = task_copies, .blend = task_blend
+	.begin = magnitude_begin, .scan = magnitude_scan,             \
+	.reach = magnitude_reach, .fold = magnitude_fold,             \
+	.settle = magnitude_settle, .tell = magnitude_tell,           \
+	.copies = task_copies, .blend = task_blend
 
 #define TASK_CHANCE                                                          \
 	.random = true, .facts_size = chance_facts_size,                     \

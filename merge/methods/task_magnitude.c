@@ -126,6 +126,23 @@ static struct gathered find_gathered(const void *room, size_t size,
 	};
 }
 
+void magnitude_begin(void *part, unsigned pass, const struct method_args *args)
+{
+	size_t size = cut_sizes(pass, args).part;
+
+	for (unsigned i = 0; i < args->n_inputs; i++) {
+		unsigned n_cuts = count_gathered(i, pass, args);
+		struct gathered own;
+		if (n_cuts == 0)
+			continue;
+
+		own = find_gathered(part, size, i, pass, args);
+		*own.all = (struct magnitudes){};
+		for (unsigned c = 0; c < n_cuts; c++)
+			select_begin(own.cuts[c], pass);
+	}
+}
+
 size_t magnitude_reach(const struct method_scan *scan,
 		       const struct method_args *args)
 {
@@ -142,12 +159,6 @@ size_t magnitude_reach(const struct method_scan *scan,
 		}
 	}
 	return most;
-}
-
-static bool fills_bags(unsigned pass)
-{
-	return pass == SELECT_BAGS || pass == SELECT_TOP_BAGS ||
-	       pass == SELECT_KEY_BAGS;
 }
 
 /* Sum of the elements that are kept wherever in their ranges the cuts are. */
@@ -197,7 +208,8 @@ void magnitude_scan(const struct method_scan *scan,
 			select_scan(&facts[i].cuts[c], scan->pass, scan->piece,
 				    scan->first, part.cuts[c], scan->in[i],
 				    scan->n);
-		if (!fills_bags(scan->pass) || !arg_shared(args, TASK_RESCALE))
+		if (!select_fills_bags(scan->pass) ||
+		    !arg_shared(args, TASK_RESCALE))
 			continue;
 		part.all->before += select_sum(scan->in[i], scan->n);
 		part.all->between +=
@@ -295,7 +307,7 @@ static enum select_pass settle_input(struct cut_facts *facts, unsigned pass,
 						     sum->cuts[c], args->count);
 		next = own < next ? own : next;
 	}
-	if (!fills_bags(pass))
+	if (!select_fills_bags(pass))
 		return next;
 	facts->not_finite = sum->all->not_finite;
 	facts->before = sum->all->before;

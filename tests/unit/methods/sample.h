@@ -186,6 +186,15 @@ static inline void sample_copy(struct sample *sample, size_t first, size_t n,
 	}
 }
 
+static inline void sample_begin(struct sample *sample,
+				const struct method *method, void *part,
+				size_t size, unsigned pass)
+{
+	memset(part, method->begin ? 0xa5 : 0, size);
+	if (method->begin)
+		method->begin(part, pass, &sample->args);
+}
+
 static inline void sample_scan(struct sample *sample,
 			       const struct method *method,
 			       struct method_scan *scan, size_t size)
@@ -232,6 +241,7 @@ static inline unsigned sample_pass(struct sample *sample,
 			.part = parts + piece * (sizes.part + 8),
 			.sum = sum,
 		};
+		sample_begin(sample, method, scan.part, sizes.part, pass);
 		sample_scan(sample, method, &scan, size);
 	}
 	for (size_t i = 0; i < n_pieces; i++)

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/unit/check.h"
 
@@ -55,8 +56,10 @@ static enum select_pass run_pass(struct select *cut, enum select_pass pass,
 
 	passes |= 1u << pass;
 	for (size_t piece = 0; piece < COUNT; piece += PIECE_SIZE) {
-		void *part = calloc(1, sizes.part);
+		void *part = malloc(sizes.part);
 		CHECK(part);
+		memset(part, 0xa5, sizes.part);
+		select_begin(part, pass);
 		for (size_t at = piece; at < COUNT && at < piece + PIECE_SIZE;
 		     at += TILE) {
 			size_t n = COUNT - at < TILE ? COUNT - at : TILE;
