@@ -68,9 +68,10 @@ static int fill_window(const struct node *leaf, node_bring_fn *bring,
 	return r;
 }
 
-int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
-		   node_bring_fn *bring, struct eval *eval, uint64_t first,
-		   size_t n, float *out)
+/* Elements of a leaf as they are kept, in its window. */
+static int find_bytes(const struct node *leaf, const struct dtype *dtype,
+		      node_bring_fn *bring, struct eval *eval, uint64_t first,
+		      size_t n, const unsigned char **ret)
 {
 	struct window *window = eval->windows++;
 
@@ -80,9 +81,20 @@ int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
 		if (r < 0)
 			return r;
 	}
-	uint64_t at = (first - window->first) * (dtype->bits / 8);
-	eval->isa->load[dtype->code](out, window->bytes + at, n);
+	*ret = window->bytes + (first - window->first) * (dtype->bits / 8);
 	return 0;
+}
+
+int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
+		   node_bring_fn *bring, struct eval *eval, uint64_t first,
+		   size_t n, float *out)
+{
+	const unsigned char *bytes = NULL;
+
+	int r = find_bytes(leaf, dtype, bring, eval, first, n, &bytes);
+	if (r == 0)
+		eval->isa->load[dtype->code](out, bytes, n);
+	return r;
 }
 
 bool eval_torn(const struct eval *fresh)
@@ -146,6 +158,12 @@ static int stored_eval(const struct node *node, struct eval *eval,
 			      out);
 }
 
+static int stored_peek(const struct node *node, struct eval *eval,
+		       uint64_t first, size_t n, const unsigned char **ret)
+{
+	return find_bytes(node, node->dtype, stored_bring, eval, first, n, ret);
+}
+
 static int stored_check(const struct node *node)
 {
 	return file_check(as_stored(node)->tensor->file);
@@ -175,6 +193,7 @@ static void stored_free(struct node *node)
 static const struct node_type stored_type = {
 	.name = "stored",
 	.eval = stored_eval,
+	.peek = stored_peek,
 	.check = stored_check,
 	.describe = stored_describe,
 	.free = stored_free,

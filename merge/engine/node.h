@@ -86,6 +86,11 @@ struct node_type {
 	int (*eval)(const struct node *node, struct eval *eval, uint64_t first,
 		    size_t n, float *out);
 
+	/* Optional, of leaves: the same, as they are stored as the node's
+	 * dtype; *ret holds until the thread evaluates again. */
+	int (*peek)(const struct node *node, struct eval *eval, uint64_t first,
+		    size_t n, const unsigned char **ret);
+
 	/* Facts, as in method.h; all NULL without; reach and begin are
 	 * optional, begin is told the size of the part. scan
 	 * evaluates the inputs for one unit, of which scan->first and scan->n

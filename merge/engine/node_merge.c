@@ -60,10 +60,49 @@ static size_t input_room(const struct node *node)
 	return round_up(node->unit > TILE ? node->unit : TILE, 16);
 }
 
+/* May the method be given its inputs as they are stored? */
+static bool have_halves(const struct merge_node *merge)
+{
+	const struct node *node = &merge->node;
+	bool (*takes)(const struct method_args *) = merge->method->takes_halves;
+	if (merge->copied >= 0 || !takes || !takes(&merge->args) ||
+	    by_rows(merge))
+		return false;
+
+	for (unsigned i = 0; i < node->n_inputs; i++) {
+		const struct node *input = node->inputs[i];
+		if (!input->type->peek || input->dtype->code != DTYPE_BF16)
+			return false;
+	}
+	return true;
+}
+
+/* Points at all inputs where they lie, which nobody writes to. */
+static int peek_inputs(const struct node *node, const struct eval *eval,
+		       uint64_t first, size_t n, float *const **ret)
+{
+	float **in = (float **)(void *)eval->scratch;
+	struct eval below = *eval;
+	const unsigned char *bytes = NULL;
+
+	for (unsigned i = 0; i < node->n_inputs; i++) {
+		const struct node *input = node->inputs[i];
+		int r = input->type->peek(input, &below, first, n, &bytes);
+		if (r < 0)
+			return r;
+		in[i] = (float *)(void *)bytes;
+	}
+	*ret = in;
+	return 0;
+}
+
 /* Evaluates all inputs into scratch; *ret points at them. */
 static int eval_inputs(const struct node *node, const struct eval *eval,
 		       uint64_t first, size_t n, float *const **ret)
 {
+	if (as_merge(node)->args.halves)
+		return peek_inputs(node, eval, first, n, ret);
+
 	float **in = (float **)(void *)eval->scratch;
 	float *room = eval->scratch + pointer_room(node->n_inputs);
 	struct eval below = *eval;
@@ -401,6 +440,7 @@ static void init_unit(struct merge_node *merge)
 		if (node->row_room < node->unit)
 			node->row_room = node->unit;
 	}
+	merge->args.halves = have_halves(merge);
 	node->scratch += pointer_room(node->n_inputs) +
 			 node->n_inputs * input_room(node);
 }

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "merge/kernels/half.h"
+
 #define F32_SIGN 0x80000000u
 #define F32_INF 0x7f800000u
 #define F32_QUIET 0x7fc00000u
@@ -19,32 +21,11 @@ static inline uint32_t bits_of(float value)
 	return bits;
 }
 
-static inline float float_of(uint32_t bits)
-{
-	float value;
-
-	memcpy(&value, &bits, sizeof(value));
-	return value;
-}
-
-static inline uint16_t read_u16(const void *in, size_t i)
-{
-	uint16_t value;
-
-	memcpy(&value, (const char *)in + i * sizeof(value), sizeof(value));
-	return value;
-}
-
 static inline void write_u16(void *out, size_t i, uint32_t bits)
 {
 	uint16_t value = (uint16_t)bits;
 
 	memcpy((char *)out + i * sizeof(value), &value, sizeof(value));
-}
-
-static inline float from_bf16(uint32_t half)
-{
-	return float_of(half << 16);
 }
 
 static inline uint32_t to_bf16(float value)

@@ -10,6 +10,7 @@
 #ifndef MERGE_KERNELS_GRAM_H
 #define MERGE_KERNELS_GRAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "merge/kernels/isa.h"
@@ -37,13 +38,21 @@ struct gram_lanes {
 	double lane[GRAM_LANES];
 };
 
-/* Adds the dot products of rows in[0] to in[k - 1] of n floats; lanes:
- * (gram_count(k),). */
-void gram_add_lanes(struct gram_lanes *lanes, float *const *in, unsigned k,
-		    size_t n);
+/* Rows of n elements, of floats or all of halves; base: a row that is
+ * subtracted from each, or NULL. */
+struct gram_rows {
+	float *const *in;
+	const float *base;
+	bool halves;
+	size_t n;
+};
+
+/* Adds the dot products of rows in[0] to in[k - 1]; lanes: (gram_count(k),). */
+void gram_add_lanes(struct gram_lanes *lanes, const struct gram_rows *rows,
+		    unsigned k);
 double gram_fold(const struct gram_lanes *lanes);
 
 /* The same, folded. */
-void gram_add(double *gram, float *const *in, unsigned k, size_t n);
+void gram_add(double *gram, const struct gram_rows *rows, unsigned k);
 
 #endif

@@ -8,64 +8,72 @@
 #include <stddef.h>
 
 #include "merge/kernels/fused.h"
+#include "merge/kernels/half.h"
 
-/* out = x * w + start, fused; start is a row or NULL: zeros. */
-static inline void row_fused(float *restrict out, const float *restrict start,
-			     const float *restrict x, float w, size_t n)
+/* out = start + (x - base) * w, fused; start is out where it goes on, else the
+ * base, or 0 where that is NULL. */
+EITHER_KIND void row_fused(float *restrict out, const float *restrict base,
+			   const float *restrict x, float w, size_t n,
+			   bool halves, bool goes_on)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = fused(x[i], w, start ? start[i] : 0);
+	for (size_t i = 0; i < n; i++) {
+		float start = goes_on ? out[i]
+			      : base  ? row_at(base, i, halves)
+				      : 0;
+
+		out[i] = fused(row_less(x, base, i, halves), w, start);
+	}
 }
 
 /* The same for x, then y, in one go over memory. */
-static inline void row_fused2(float *restrict out, const float *restrict start,
-			      const float *restrict x, float x_weight,
-			      const float *restrict y, float y_weight, size_t n)
+EITHER_KIND void row_fused2(float *restrict out, const float *restrict base,
+			    const float *restrict x, float x_weight,
+			    const float *restrict y, float y_weight, size_t n,
+			    bool halves, bool goes_on)
 {
 	for (size_t i = 0; i < n; i++) {
-		float sum = fused(x[i], x_weight, start ? start[i] : 0);
+		float start = goes_on ? out[i]
+			      : base  ? row_at(base, i, halves)
+				      : 0;
+		float sum =
+			fused(row_less(x, base, i, halves), x_weight, start);
 
-		out[i] = fused(y[i], y_weight, sum);
+		out[i] = fused(row_less(y, base, i, halves), y_weight, sum);
 	}
 }
 
-/* The same beginning with what is in out. */
-static inline void row_add_fused(float *restrict out, const float *restrict x,
-				 float w, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		out[i] = fused(x[i], w, out[i]);
-}
-
-static inline void row_add_fused2(float *restrict out, const float *restrict x,
-				  float x_weight, const float *restrict y,
-				  float y_weight, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		float sum = fused(x[i], x_weight, out[i]);
-
-		out[i] = fused(y[i], y_weight, sum);
-	}
-}
-
-/* out = start + sum weights[i] * x[i] over k rows, in their order; at least
- * one. */
-static inline void row_combine(float *restrict out, const float *restrict start,
-			       float *const *x, const double *weights,
-			       unsigned k, size_t n)
+EITHER_KIND void row_combine_of(float *restrict out, const float *base,
+				float *const *x, const double *weights,
+				unsigned k, size_t n, bool halves)
 {
 	unsigned i = 2;
 
 	if (k > 1)
-		row_fused2(out, start, x[0], (float)weights[0], x[1],
-			   (float)weights[1], n);
+		row_fused2(out, base, x[0], (float)weights[0], x[1],
+			   (float)weights[1], n, halves, false);
 	else
-		row_fused(out, start, x[0], (float)weights[0], n);
+		row_fused(out, base, x[0], (float)weights[0], n, halves, false);
 	for (; i + 1 < k; i += 2)
-		row_add_fused2(out, x[i], (float)weights[i], x[i + 1],
-			       (float)weights[i + 1], n);
+		row_fused2(out, base, x[i], (float)weights[i], x[i + 1],
+			   (float)weights[i + 1], n, halves, true);
 	if (i < k)
-		row_add_fused(out, x[i], (float)weights[i], n);
+		row_fused(out, base, x[i], (float)weights[i], n, halves, true);
+}
+
+/* out = base + sum weights[i] * (x[i] - base) over k rows, in their order; at
+ * least one; without base where that is NULL. */
+static inline void row_combine(float *restrict out, const float *base,
+			       float *const *x, const double *weights,
+			       unsigned k, size_t n, bool halves)
+{
+	if (halves && base)
+		row_combine_of(out, base, x, weights, k, n, true);
+	else if (halves)
+		row_combine_of(out, NULL, x, weights, k, n, true);
+	else if (base)
+		row_combine_of(out, base, x, weights, k, n, false);
+	else
+		row_combine_of(out, NULL, x, weights, k, n, false);
 }
 
 /* out = x + out. */

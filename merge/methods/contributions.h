@@ -71,13 +71,22 @@ static inline bool find_two(struct two *ret, const struct method_args *args)
 	return args->n_inputs == 3;
 }
 
-static inline void blend_two(float *restrict out, const float *restrict base,
-			     const float *restrict a, float a_factor,
-			     const float *restrict b, float b_factor,
-			     float epsilon, size_t n)
+static inline bool contributions_take_halves(const struct method_args *args)
+{
+	struct two two;
+
+	return find_two(&two, args);
+}
+
+EITHER_KIND void blend_two_of(float *restrict out, const float *restrict base,
+			      const float *restrict a, float a_factor,
+			      const float *restrict b, float b_factor,
+			      float epsilon, size_t n, bool halves)
 {
 	for (size_t i = 0; i < n; i++) {
-		float own = a[i] - base[i], other = b[i] - base[i];
+		float start = row_at(base, i, halves);
+		float own = row_at(a, i, halves) - start;
+		float other = row_at(b, i, halves) - start;
 		uint32_t has = is_larger(own, epsilon);
 		uint32_t both = has & is_larger(other, epsilon);
 		float sum = 0;
@@ -86,8 +95,22 @@ static inline void blend_two(float *restrict out, const float *restrict base,
 		other = is_larger(other, epsilon) ? other : 0;
 		sum += own * (both ? 0.5f : a_factor);
 		sum += other * (both ? 0.5f : b_factor);
-		out[i] = base[i] + sum;
+		out[i] = start + sum;
 	}
+}
+
+static inline void blend_two(float *out, float *const *in, struct two two,
+			     size_t n, float epsilon, const float *factors,
+			     const struct method_args *args)
+{
+	const float *base = in[args->base], *a = in[two.a], *b = in[two.b];
+
+	if (args->halves)
+		blend_two_of(out, base, a, factors[two.a], b, factors[two.b],
+			     epsilon, n, true);
+	else
+		blend_two_of(out, base, a, factors[two.a], b, factors[two.b],
+			     epsilon, n, false);
 }
 
 /* base + contributions, those of one input alone times its factor. */
@@ -99,8 +122,7 @@ static inline void blend_contributions(float *restrict out, float *const *in,
 	float counts[TILE];
 	struct two two;
 	if (find_two(&two, args)) {
-		blend_two(out, in[args->base], in[two.a], factors[two.a],
-			  in[two.b], factors[two.b], epsilon, n);
+		blend_two(out, in, two, n, epsilon, factors, args);
 		return;
 	}
 

@@ -67,7 +67,8 @@ static void linear_blend(float *out, float *const *in, uint64_t first, size_t n,
 	(void)first;
 	(void)facts;
 
-	row_combine(out, NULL, in, args_of(args, WEIGHT), args->n_inputs, n);
+	row_combine(out, NULL, in, args_of(args, WEIGHT), args->n_inputs, n,
+		    args->halves);
 	if (arg_shared(args, NORMALIZE))
 		row_divide(out, sum_weights(args), n);
 }
@@ -82,5 +83,6 @@ const struct method ISA_NAME(method_linear) = {
 	.params = params,
 	.check = linear_check,
 	.copies = linear_copies,
+	.takes_halves = method_takes_halves,
 	.blend = linear_blend,
 };

@@ -68,6 +68,9 @@ struct method_args {
 	uint64_t stride; /* elements between neighbours along the first one */
 	const struct method_stream *streams; /* (n_inputs,) if it is random */
 	const void *traits;		     /* the method's own */
+	/* Are the inputs of scan and blend rows of halves (kernels/half.h),
+	 * which may not be overwritten? */
+	bool halves;
 };
 
 /* The value of parameter p, shared or of one input. */
@@ -157,6 +160,12 @@ struct method {
 	bool (*by_rows)(const struct method_args *args);
 
 	/*
+	 * Optional: can scan and blend be given halves? Only done where all
+	 * inputs are, and not by rows.
+	 */
+	bool (*takes_halves)(const struct method_args *args);
+
+	/*
 	 * Optional: facts about the whole tensor, gathered before any blend, in
 	 * one or more passes. In every pass the tensor is cut into pieces of a
 	 * fixed size; each piece is scanned into a part, step after step; then
@@ -209,6 +218,13 @@ static inline bool method_has_facts(const struct method *method,
 				    const struct method_args *args)
 {
 	return method->facts_size && method->facts_size(args) > 0;
+}
+
+/* For methods that always do. */
+static inline bool method_takes_halves(const struct method_args *args)
+{
+	(void)args;
+	return true;
 }
 
 /* Methods of the plainest instruction set, for their declarations. NULL-ended.

@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "merge/kernels/half.h"
 #include "merge/kernels/isa.h"
 #include "merge/methods/method.h"
 
@@ -14,23 +15,33 @@ static const struct method_param params[] = {
 	{},
 };
 
-static void nearswap_blend(float *restrict out, float *const *in,
-			   uint64_t first, size_t n,
-			   const struct method_args *args, const void *facts)
+EITHER_KIND void swap_near(float *restrict out, const float *restrict base,
+			   const float *restrict other, float t, size_t n,
+			   bool halves)
 {
-	const float *restrict base = in[args->base];
-	const float *restrict other = in[1 - args->base];
+	for (size_t i = 0; i < n; i++) {
+		float b = row_at(base, i, halves), o = row_at(other, i, halves);
+		float far = fabsf(b - o);
+		float share = 1 / (far < 1e-6f ? 1e-6f : far) * t;
+
+		share = share < 0 ? 0 : share > 1 ? 1 : share;
+		out[i] = share * o + (1 - share) * b;
+	}
+}
+
+static void nearswap_blend(float *out, float *const *in, uint64_t first,
+			   size_t n, const struct method_args *args,
+			   const void *facts)
+{
+	const float *base = in[args->base], *other = in[1 - args->base];
 	float t = (float)arg_shared(args, T);
 	(void)first;
 	(void)facts;
 
-	for (size_t i = 0; i < n; i++) {
-		float far = fabsf(base[i] - other[i]);
-		float share = 1 / (far < 1e-6f ? 1e-6f : far) * t;
-
-		share = share < 0 ? 0 : share > 1 ? 1 : share;
-		out[i] = share * other[i] + (1 - share) * base[i];
-	}
+	if (args->halves)
+		swap_near(out, base, other, t, n, true);
+	else
+		swap_near(out, base, other, t, n, false);
 }
 
 const struct method ISA_NAME(method_nearswap) = {
@@ -43,5 +54,6 @@ const struct method ISA_NAME(method_nearswap) = {
 	.min_inputs = 2,
 	.max_inputs = 2,
 	.params = params,
+	.takes_halves = method_takes_halves,
 	.blend = nearswap_blend,
 };

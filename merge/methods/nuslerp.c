@@ -99,6 +99,22 @@ static bool by_columns(const struct method_args *args)
 	       arg_shared(args, NUSLERP_ROW_WISE);
 }
 
+static bool nuslerp_takes_halves(const struct method_args *args)
+{
+	return !by_columns(args);
+}
+
+/* The two vectors of n elements, in place of the inputs. */
+static void make_vectors(float **vectors, float *const *in, size_t n,
+			 const struct method_args *args)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		vectors[i] = in[span_input(args, i)];
+		if (span_from_base(args))
+			row_subtract(vectors[i], in[args->base], n);
+	}
+}
+
 static size_t nuslerp_facts_size(const struct method_args *args)
 {
 	return by_columns(args) ? 2 * args->stride * sizeof(double)
@@ -137,7 +153,7 @@ static void nuslerp_scan(const struct method_scan *scan,
 		return;
 	}
 
-	span_make_vectors(vectors, scan->in, scan->n, args);
+	make_vectors(vectors, scan->in, scan->n, args);
 	for (size_t at = 0; at < scan->n;) {
 		uint64_t column = (scan->first + at) % stride;
 		size_t n = scan->n - at;
@@ -205,7 +221,7 @@ static void nuslerp_blend(float *out, float *const *in, uint64_t first,
 		return;
 	}
 
-	span_make_vectors(vectors, in, n, args);
+	make_vectors(vectors, in, n, args);
 	if (span_from_base(args))
 		memcpy(out, in[args->base], n * sizeof(*out));
 	else
@@ -234,6 +250,7 @@ const struct method ISA_NAME(method_nuslerp) = {
 	.params = params,
 	.traits = &traits,
 	.by_rows = by_rows,
+	.takes_halves = nuslerp_takes_halves,
 	.facts_size = nuslerp_facts_size,
 	.sizes = nuslerp_sizes,
 	.scan = nuslerp_scan,

@@ -44,5 +44,6 @@ const struct method ISA_NAME(method_ram) = {
 	.min_inputs = 1,
 	.params = params,
 	.copies = ram_copies,
+	.takes_halves = contributions_take_halves,
 	.blend = ram_blend,
 };

@@ -66,15 +66,18 @@ static void count_kinds(struct numbers *numbers, const float *restrict delta,
 	numbers->shared += shared;
 }
 
-static void count_two(struct numbers *a_numbers, struct numbers *b_numbers,
-		      const float *restrict base, const float *restrict a,
-		      const float *restrict b, float epsilon, size_t n)
+EITHER_KIND void count_two_of(struct numbers *a_numbers,
+			      struct numbers *b_numbers,
+			      const float *restrict base,
+			      const float *restrict a, const float *restrict b,
+			      float epsilon, size_t n, bool halves)
 {
 	uint32_t of_a = 0, of_b = 0, shared = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		uint32_t own = is_larger(a[i] - base[i], epsilon);
-		uint32_t other = is_larger(b[i] - base[i], epsilon);
+		uint32_t own = is_larger(row_less(a, base, i, halves), epsilon);
+		uint32_t other =
+			is_larger(row_less(b, base, i, halves), epsilon);
 
 		of_a += own;
 		of_b += other;
@@ -86,6 +89,21 @@ static void count_two(struct numbers *a_numbers, struct numbers *b_numbers,
 	b_numbers->shared += shared;
 }
 
+static void count_two(struct numbers *numbers, struct two two,
+		      const struct method_scan *scan, float epsilon,
+		      const struct method_args *args)
+{
+	const float *base = scan->in[args->base];
+	const float *a = scan->in[two.a], *b = scan->in[two.b];
+
+	if (args->halves)
+		count_two_of(&numbers[two.a], &numbers[two.b], base, a, b,
+			     epsilon, scan->n, true);
+	else
+		count_two_of(&numbers[two.a], &numbers[two.b], base, a, b,
+			     epsilon, scan->n, false);
+}
+
 static void ramplus_scan(const struct method_scan *scan,
 			 const struct method_args *args)
 {
@@ -95,8 +113,7 @@ static void ramplus_scan(const struct method_scan *scan,
 	float counts[TILE];
 	struct two two;
 	if (find_two(&two, args)) {
-		count_two(&numbers[two.a], &numbers[two.b], in[args->base],
-			  in[two.a], in[two.b], epsilon, scan->n);
+		count_two(numbers, two, scan, epsilon, args);
 		return;
 	}
 
@@ -181,6 +198,7 @@ const struct method ISA_NAME(method_ramplus_tl) = {
 	.min_inputs = 1,
 	.params = params,
 	.copies = ramplus_copies,
+	.takes_halves = contributions_take_halves,
 	.facts_size = ramplus_facts_size,
 	.sizes = ramplus_sizes,
 	.scan = ramplus_scan,

@@ -228,7 +228,10 @@ static void scan_squares(const struct method_scan *scan,
 	find_selected(scan->in, scan->first, scan->n, args, scan->facts);
 	for (unsigned i = 0; i < args->n_inputs; i++)
 		if ((int)i != args->base)
-			gram_add(&squares[i], scan->in + i, 1, scan->n);
+			gram_add(&squares[i],
+				 &(struct gram_rows){.in = scan->in + i,
+						     .n = scan->n},
+				 1);
 }
 
 static uint64_t count_zeros(const float *x, size_t n)

@@ -37,24 +37,27 @@ struct method_sizes span_sizes(unsigned pass, const struct method_args *args)
 	};
 }
 
-void span_make_vectors(float **vectors, float *const *in, size_t n,
-		       const struct method_args *args)
+/* The inputs that vectors are, or come from, and what is subtracted from them.
+ * Returns them as rows. */
+static struct gram_rows find_vectors(float **vectors, float *const *in,
+				     size_t n, const struct method_args *args)
 {
-	bool from_base = span_from_base(args);
-
-	for (unsigned i = 0; i < span_vectors(args); i++) {
+	for (unsigned i = 0; i < span_vectors(args); i++)
 		vectors[i] = in[span_input(args, i)];
-		if (from_base)
-			row_subtract(vectors[i], in[args->base], n);
-	}
+	return (struct gram_rows){
+		.in = vectors,
+		.base = span_from_base(args) ? in[args->base] : NULL,
+		.halves = args->halves,
+		.n = n,
+	};
 }
 
 void span_scan(const struct method_scan *scan, const struct method_args *args)
 {
 	float *vectors[INPUTS_MOST];
+	struct gram_rows rows = find_vectors(vectors, scan->in, scan->n, args);
 
-	span_make_vectors(vectors, scan->in, scan->n, args);
-	gram_add_lanes(scan->part, vectors, span_vectors(args), scan->n);
+	gram_add_lanes(scan->part, &rows, span_vectors(args));
 }
 
 void span_fold(void *sum, const void *part, unsigned pass, const void *facts,
@@ -137,76 +140,97 @@ static bool cancels(const double *coefs, unsigned n)
 	return false;
 }
 
-static void add_wide(double *restrict sum, const float *restrict x, double coef,
-		     size_t n)
+EITHER_KIND void add_wide_of(double *restrict sum, const float *restrict x,
+			     const float *restrict base, double coef, size_t n,
+			     bool halves)
 {
 	for (size_t i = 0; i < n; i++)
-		sum[i] += coef * x[i];
+		sum[i] += coef * row_less(x, base, i, halves);
+}
+
+static void add_wide(double *restrict sum, const float *x, const float *base,
+		     double coef, size_t n, bool halves)
+{
+	if (halves && base)
+		add_wide_of(sum, x, base, coef, n, true);
+	else if (halves)
+		add_wide_of(sum, x, NULL, coef, n, true);
+	else if (base)
+		add_wide_of(sum, x, base, coef, n, false);
+	else
+		add_wide_of(sum, x, NULL, coef, n, false);
 }
 
 /* The same sum in f64, rounded once. */
-static void combine_wide(float *restrict out, float *const *vectors,
-			 unsigned n_vectors, const float *base, size_t n,
-			 const double *coefs)
+static void combine_wide(float *restrict out, const struct gram_rows *rows,
+			 unsigned n_vectors, const double *coefs)
 {
-	for (size_t at = 0; at < n; at += CHUNK) {
-		size_t now = n - at < CHUNK ? n - at : CHUNK;
+	bool halves = rows->halves;
+
+	for (size_t at = 0; at < rows->n; at += CHUNK) {
+		size_t now = rows->n - at < CHUNK ? rows->n - at : CHUNK;
+		const float *base =
+			rows->base ? row_from(rows->base, at, halves) : NULL;
 		double sum[CHUNK] = {};
 
 		if (base)
-			add_wide(sum, base + at, 1, now);
+			add_wide(sum, base, NULL, 1, now, halves);
 		for (unsigned i = 0; i < n_vectors; i++)
-			add_wide(sum, vectors[i] + at, coefs[i], now);
+			add_wide(sum, row_from(rows->in[i], at, halves), base,
+				 coefs[i], now, halves);
 		for (size_t i = 0; i < now; i++)
 			out[at + i] = (float)sum[i];
 	}
 }
 
-/* base: what the sum is added to, or NULL; out may be no vector. */
-static void combine(float *restrict out, float *const *vectors,
-		    unsigned n_vectors, const float *base, size_t n,
-		    const double *coefs)
+/* Onto the base where there is one; out may be no vector. */
+static void combine(float *restrict out, const struct gram_rows *rows,
+		    unsigned n_vectors, const double *coefs)
 {
 	if (cancels(coefs, n_vectors))
-		combine_wide(out, vectors, n_vectors, base, n, coefs);
+		combine_wide(out, rows, n_vectors, coefs);
 	else
-		row_combine(out, base, vectors, coefs, n_vectors, n);
+		row_combine(out, rows->base, rows->in, coefs, n_vectors,
+			    rows->n, rows->halves);
 }
 
-/* Every row with coefficients of its own. Moves the vectors on. */
-static void combine_rows(float *out, float **vectors, const float *base,
-			 size_t n, const struct method_args *args)
+/* Every row with coefficients of its own, floats all. Moves vectors on. */
+static void combine_rows(float *out, float **vectors, struct gram_rows rows,
+			 const struct method_args *args)
 {
 	const struct span_traits *traits = args->traits;
 	unsigned n_vectors = span_vectors(args);
 	double coefs[INPUTS_MOST], gram[GRAM_MOST];
+	size_t n = rows.n;
 
+	rows.n = args->row;
 	for (size_t at = 0; at < n; at += args->row) {
 		memset(gram, 0, gram_count(n_vectors) * sizeof(*gram));
-		gram_add(gram, vectors, n_vectors, args->row);
+		gram_add(gram, &rows, n_vectors);
 		traits->solve(coefs, gram, n_vectors, args);
-		combine(out + at, vectors, n_vectors, base ? base + at : NULL,
-			args->row, coefs);
+		combine(out + at, &rows, n_vectors, coefs);
 		for (unsigned i = 0; i < n_vectors; i++)
 			vectors[i] += args->row;
+		if (rows.base)
+			rows.base += args->row;
 	}
 }
 
 void span_blend(float *out, float *const *in, uint64_t first, size_t n,
 		const struct method_args *args, const void *facts)
 {
-	const float *base = span_from_base(args) ? in[args->base] : NULL;
 	unsigned n_vectors = span_vectors(args);
 	float *vectors[INPUTS_MOST];
+	struct gram_rows rows = find_vectors(vectors, in, n, args);
 	(void)first;
 
 	if (n_vectors == 0) {
-		memcpy(out, base, n * sizeof(*out));
+		for (size_t i = 0; i < n; i++)
+			out[i] = row_at(rows.base, i, rows.halves);
 		return;
 	}
-	span_make_vectors(vectors, in, n, args);
 	if (facts)
-		combine(out, vectors, n_vectors, base, n, facts);
+		combine(out, &rows, n_vectors, facts);
 	else
-		combine_rows(out, vectors, base, n, args);
+		combine_rows(out, vectors, rows, args);
 }

@@ -12,7 +12,6 @@
 #include "merge/kernels/isa.h"
 #include "merge/methods/method.h"
 
-#define span_make_vectors ISA_NAME(span_make_vectors)
 #define span_facts_size ISA_NAME(span_facts_size)
 #define span_sizes ISA_NAME(span_sizes)
 #define span_scan ISA_NAME(span_scan)
@@ -49,11 +48,6 @@ static inline unsigned span_input(const struct method_args *args, unsigned i)
 	return i + (span_from_base(args) && i >= (unsigned)args->base);
 }
 
-/* Makes the vectors of n elements, (span_vectors(),), in place of the inputs.
- */
-void span_make_vectors(float **vectors, float *const *in, size_t n,
-		       const struct method_args *args);
-
 /* For struct method. */
 size_t span_facts_size(const struct method_args *args);
 struct method_sizes span_sizes(unsigned pass, const struct method_args *args);
@@ -70,6 +64,6 @@ void span_blend(float *out, float *const *in, uint64_t first, size_t n,
 #define SPAN_FUNCTIONS                                                         \
 	.facts_size = span_facts_size, .sizes = span_sizes, .scan = span_scan, \
 	.fold = span_fold, .settle = span_settle, .tell = span_tell,           \
-	.blend = span_blend
+	.takes_halves = method_takes_halves, .blend = span_blend
 
 #endif

@@ -59,10 +59,22 @@ static inline float term_at(const struct term *term, size_t i, bool whole)
 	return delta * term->weight;
 }
 
-/* Sums begin with zero, and so without the sign of terms that all are -0. */
-static void copy_term(float *restrict out, struct term term, size_t n)
+/* The same of halves, whose base is always to be subtracted. */
+static inline float half_term_at(const struct term *term, size_t i)
 {
-	if (term.base)
+	float delta = row_at(term->x, i, true) - row_at(term->base, i, true);
+
+	return delta * term->weight;
+}
+
+/* Sums begin with zero, and so without the sign of terms that all are -0. */
+static void copy_term(float *restrict out, struct term term, size_t n,
+		      bool halves)
+{
+	if (halves)
+		for (size_t i = 0; i < n; i++)
+			out[i] = 0 + half_term_at(&term, i);
+	else if (term.base)
 		for (size_t i = 0; i < n; i++)
 			out[i] = 0 + term_at(&term, i, true);
 	else
@@ -70,9 +82,13 @@ static void copy_term(float *restrict out, struct term term, size_t n)
 			out[i] = 0 + term_at(&term, i, false);
 }
 
-static void add_term(float *restrict out, struct term term, size_t n)
+static void add_term(float *restrict out, struct term term, size_t n,
+		     bool halves)
 {
-	if (term.base)
+	if (halves)
+		for (size_t i = 0; i < n; i++)
+			out[i] = half_term_at(&term, i) + out[i];
+	else if (term.base)
 		for (size_t i = 0; i < n; i++)
 			out[i] = term_at(&term, i, true) + out[i];
 	else
@@ -81,9 +97,12 @@ static void add_term(float *restrict out, struct term term, size_t n)
 }
 
 static void begin_sum(float *restrict out, struct term a, struct term b,
-		      size_t n)
+		      size_t n, bool halves)
 {
-	if (a.base && b.base) {
+	if (halves) {
+		for (size_t i = 0; i < n; i++)
+			out[i] = 0 + half_term_at(&a, i) + half_term_at(&b, i);
+	} else if (a.base && b.base) {
 		for (size_t i = 0; i < n; i++)
 			out[i] =
 				0 + term_at(&a, i, true) + term_at(&b, i, true);
@@ -92,8 +111,8 @@ static void begin_sum(float *restrict out, struct term a, struct term b,
 			out[i] = 0 + term_at(&a, i, false) +
 				 term_at(&b, i, false);
 	} else {
-		copy_term(out, a, n);
-		add_term(out, b, n);
+		copy_term(out, a, n, false);
+		add_term(out, b, n, false);
 	}
 }
 
@@ -108,14 +127,23 @@ static void weigh(float *restrict x, struct term term, size_t n)
 		x[i] = (x[i] - term.base[i]) * term.weight;
 }
 
-static void add_base(float *restrict out, const float *restrict base,
-		     float lambda, size_t n)
+EITHER_KIND void add_base_of(float *restrict out, const float *restrict base,
+			     float lambda, size_t n, bool halves)
 {
 	for (size_t i = 0; i < n; i++) {
 		float scaled = out[i] * lambda;
 
-		out[i] = base[i] + scaled;
+		out[i] = row_at(base, i, halves) + scaled;
 	}
+}
+
+static void add_base(float *restrict out, const float *restrict base,
+		     float lambda, size_t n, bool halves)
+{
+	if (halves)
+		add_base_of(out, base, lambda, n, true);
+	else
+		add_base_of(out, base, lambda, n, false);
 }
 
 static void sum_voted(float *out, float *const *in, size_t at, size_t n,
@@ -171,14 +199,14 @@ static void sum_all(float *out, float *const *in, uint64_t first, size_t n,
 		if (++n_terms == 1)
 			begun = term;
 		else if (n_terms == 2)
-			begin_sum(out, begun, term, n);
+			begin_sum(out, begun, term, n, args->halves);
 		else
-			add_term(out, term, n);
+			add_term(out, term, n, args->halves);
 	}
 	if (n_terms == 0)
 		memset(out, 0, n * sizeof(*out));
 	if (n_terms == 1)
-		copy_term(out, begun, n);
+		copy_term(out, begun, n, args->halves);
 	if (arg_shared(args, TASK_NORMALIZE) && !(fabsf(weights) < 1e-8f))
 		row_divide(out, weights, n);
 }
@@ -264,5 +292,6 @@ void task_blend(float *out, float *const *in, uint64_t first, size_t n,
 		sum_kept(out, in, first, n, args, facts);
 	else
 		sum_all(out, in, first, n, args, facts);
-	add_base(out, in[args->base], (float)arg_shared(args, TASK_LAMBDA), n);
+	add_base(out, in[args->base], (float)arg_shared(args, TASK_LAMBDA), n,
+		 args->halves);
 }

@@ -27,5 +27,6 @@ const struct method ISA_NAME(method_task_arithmetic) = {
 	.params = params,
 	.traits = &traits,
 	.copies = task_copies,
+	.takes_halves = method_takes_halves,
 	.blend = task_blend,
 };

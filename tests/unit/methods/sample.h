@@ -176,12 +176,21 @@ static inline size_t sample_unit(const struct sample *sample,
 	return row < TILE ? TILE / row * row : row;
 }
 
-/* Copies of the inputs from `first` on, for the method to overwrite. */
+/* Copies of the inputs from `first` on, for the method to overwrite unless they
+ * are halves, which are aligned to nothing. */
 static inline void sample_copy(struct sample *sample, size_t first, size_t n,
 			       float *in[MAX_INPUTS])
 {
 	for (unsigned i = 0; i < MAX_INPUTS; i++) {
 		in[i] = sample->scratch[i];
+		if (sample->args.halves) {
+			void *halves = (char *)in[i] + 1;
+
+			isa_all()[0]->store[DTYPE_BF16](
+				halves, sample->in[i] + first, n);
+			in[i] = halves;
+			continue;
+		}
 		memcpy(in[i], sample->in[i] + first, n * sizeof(float));
 	}
 }

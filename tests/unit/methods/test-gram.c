@@ -8,21 +8,22 @@
 
 #define MAX_ROWS 5
 
-typedef void gram_add_fn(double *gram, float *const *in, unsigned k, size_t n);
+typedef void gram_add_fn(double *gram, const struct gram_rows *rows,
+			 unsigned k);
 
 /* Every instruction set's own. */
-#define ISA_ROW(name, runs)                                                    \
-	gram_add_fn gram_add_##name;                                           \
-	void gram_add_lanes_##name(struct gram_lanes *lanes, float *const *in, \
-				   unsigned k, size_t n);
+#define ISA_ROW(name, runs)                                  \
+	gram_add_fn gram_add_##name;                         \
+	void gram_add_lanes_##name(struct gram_lanes *lanes, \
+				   const struct gram_rows *rows, unsigned k);
 #include "merge/kernels/isa-list.def"
 #undef ISA_ROW
 
 static const struct variant {
 	const char *isa;
 	gram_add_fn *add;
-	void (*add_lanes)(struct gram_lanes *lanes, float *const *in,
-			  unsigned k, size_t n);
+	void (*add_lanes)(struct gram_lanes *lanes,
+			  const struct gram_rows *rows, unsigned k);
 } variants[] = {
 #define ISA_ROW(name, runs) {#name, gram_add_##name, gram_add_lanes_##name},
 #include "merge/kernels/isa-list.def"
@@ -33,6 +34,11 @@ static const struct variant {
 static float rows[MAX_ROWS][TILE];
 static float *const in[MAX_ROWS] = {rows[0], rows[1], rows[2], rows[3],
 				    rows[4]};
+
+static struct gram_rows of(float *const *some, size_t n)
+{
+	return (struct gram_rows){.in = some, .n = n};
+}
 
 static void fill(void)
 {
@@ -70,6 +76,7 @@ static void check_dots(const double *gram, unsigned k, size_t n)
 static void test_against_plain_sums(size_t n)
 {
 	double plain[15];
+	struct gram_rows some = of(in, n);
 
 	for (unsigned k = 1; k <= MAX_ROWS; k++)
 		for (const struct variant *v = variants; v->isa; v++) {
@@ -79,7 +86,7 @@ static void test_against_plain_sums(size_t n)
 
 			for (int i = 0; i < 16; i++)
 				gram[i] = 1; /* it adds */
-			v->add(gram, in, k, n);
+			v->add(gram, &some, k);
 			check_dots(gram, k, n);
 			CHECK(gram[gram_count(k)] == 1);
 			if (v == variants)
@@ -93,9 +100,10 @@ static void test_rows_do_not_matter(void)
 {
 	double two[3] = {}, one[1] = {}, five[15] = {};
 
-	gram_add(two, in, 2, 499);
-	gram_add(one, in, 1, 499);
-	gram_add(five, in, MAX_ROWS, 499);
+	struct gram_rows some = of(in, 499);
+	gram_add(two, &some, 2);
+	gram_add(one, &some, 1);
+	gram_add(five, &some, MAX_ROWS);
 	CHECK(two[0] == one[0]);
 	CHECK(five[0] == one[0] && five[1] == two[1]);
 }
@@ -107,6 +115,8 @@ static void test_lanes(void)
 	float *const rest[MAX_ROWS] = {rows[0] + 320, rows[1] + 320,
 				       rows[2] + 320, rows[3] + 320,
 				       rows[4] + 320};
+	struct gram_rows whole = of(in, 499), first = of(in, 320),
+			 second = of(rest, 499 - 320);
 
 	for (const struct variant *v = variants; v->isa; v++) {
 		double gram[15] = {};
@@ -114,12 +124,53 @@ static void test_lanes(void)
 		if (!isa_find(v->isa))
 			continue;
 
-		v->add(gram, in, MAX_ROWS, 499);
-		v->add_lanes(lanes, in, MAX_ROWS, 320);
-		v->add_lanes(lanes, rest, MAX_ROWS, 499 - 320);
+		v->add(gram, &whole, MAX_ROWS);
+		v->add_lanes(lanes, &first, MAX_ROWS);
+		v->add_lanes(lanes, &second, MAX_ROWS);
 		for (int i = 0; i < 15; i++)
 			CHECK(gram_fold(&lanes[i]) == gram[i]);
 	}
+}
+
+/* Less a base, of floats or of halves: the sums are those of the differences.
+ */
+static void test_base(bool halves, size_t n)
+{
+	static char stored[MAX_ROWS + 1][2 * TILE + 1];
+	static float delta[MAX_ROWS][TILE], base[TILE];
+	float *deltas[MAX_ROWS], *at[MAX_ROWS];
+	const struct isa *isa = isa_all()[0];
+	void *stored_base = stored[MAX_ROWS] + 1;
+
+	memcpy(base, rows[1] + 1, (TILE - 1) * sizeof(float));
+	if (halves) {
+		isa->store[DTYPE_BF16](stored_base, base, n);
+		isa->load[DTYPE_BF16](base, stored_base, n);
+	}
+	for (int i = 0; i < MAX_ROWS; i++) {
+		void *row = stored[i] + 1; /* aligned to nothing */
+
+		memcpy(delta[i], rows[i], sizeof(delta[i]));
+		if (halves) {
+			isa->store[DTYPE_BF16](row, rows[i], n);
+			isa->load[DTYPE_BF16](delta[i], row, n);
+		}
+		for (size_t j = 0; j < n; j++)
+			delta[i][j] -= base[j];
+		deltas[i] = delta[i];
+		at[i] = halves ? row : rows[i];
+	}
+	struct gram_rows given = {at, halves ? stored_base : base, halves, n};
+	struct gram_rows made = of(deltas, n);
+
+	for (const struct variant *v = variants; v->isa; v++)
+		for (unsigned k = 1; isa_find(v->isa) && k <= MAX_ROWS; k++) {
+			double gram[15] = {}, expected[15] = {};
+
+			v->add(gram, &given, k);
+			gram_add(expected, &made, k);
+			CHECK(memcmp(gram, expected, sizeof(gram)) == 0);
+		}
 }
 
 int main(void)
@@ -132,5 +183,11 @@ int main(void)
 	test_against_plain_sums(TILE);
 	test_rows_do_not_matter();
 	test_lanes();
+	for (size_t n = 0; n < 64; n++) {
+		test_base(false, n);
+		test_base(true, n);
+	}
+	test_base(false, TILE);
+	test_base(true, TILE);
 	return 0;
 }

@@ -81,6 +81,31 @@ static bool sets_agree(struct sample *sample, const struct method *a,
 	return same_stored(out_a, out_b, sample->args.count);
 }
 
+/* Halves give what they are as floats. Rounds the inputs to them. */
+static bool halves_are_floats(struct sample *sample,
+			      const struct method *method)
+{
+	static float out[MAX_COUNT], of_halves[MAX_COUNT];
+	uint64_t facts[MAX_FACTS];
+	bool rows = method->by_rows && method->by_rows(&sample->args);
+	if (rows || !method->takes_halves ||
+	    !method->takes_halves(&sample->args))
+		return true;
+
+	for (unsigned i = 0; i < MAX_INPUTS; i++)
+		isa_all()[0]->round[DTYPE_BF16](sample->rows[i],
+						sample->args.count);
+	sample_gather(sample, method, false);
+	memcpy(facts, sample->facts, sizeof(facts));
+	sample_blend_all(sample, method, out);
+	sample->args.halves = true;
+	sample_gather(sample, method, false);
+	sample_blend_all(sample, method, of_halves);
+	sample->args.halves = false;
+	return memcmp(facts, sample->facts, sizeof(facts)) == 0 &&
+	       same_stored(out, of_halves, sample->args.count);
+}
+
 /* What copies() names is nearly what blend() gives, where all is finite. */
 static bool copies_are_equal(struct sample *sample, const struct method *method)
 {
@@ -116,6 +141,12 @@ static bool keeps_laws(const struct method *method, size_t place,
 
 		if (isa)
 			kept = sets_agree(sample, method, isa->methods[place]);
+	}
+	for (size_t i = 0; kept && isa_all()[i]; i++) {
+		const struct isa *isa = isa_find(isa_all()[i]->name);
+
+		if (isa)
+			kept = halves_are_floats(sample, isa->methods[place]);
 	}
 	free(sample);
 	return kept;
@@ -251,6 +282,9 @@ static void test_broken_methods_are_caught(void)
 	CHECK(!ranges_are_slices(sample, &broken));
 	broken.blend = too_far;
 	CHECK(!ranges_are_slices(sample, &broken));
+	CHECK(halves_are_floats(sample, linear));
+	broken.blend = by_place; /* takes them to be floats */
+	CHECK(!halves_are_floats(sample, &broken));
 
 	sample->args.n_inputs = 1;
 	sample->args.values = (double[]){1, 1};
