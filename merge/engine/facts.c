@@ -79,6 +79,17 @@ struct wave {
 	atomic_int failed;
 };
 
+/* Is the unit behind these n elements needed, too? */
+static bool goes_on(const struct node *node, const struct method_scan *scan,
+		    size_t n, uint64_t end)
+{
+	struct method_scan next = *scan;
+
+	next.first += n;
+	next.n = min_u64(node->unit, end - next.first);
+	return next.n > 0 && node->type->reach(node, &next) > 0;
+}
+
 static int scan_unit(const struct node *node, const struct eval *fresh,
 		     struct method_scan *scan, uint64_t end)
 {
@@ -91,10 +102,10 @@ static int scan_unit(const struct node *node, const struct eval *fresh,
 		scan->n = node->type->reach(node, scan);
 	if (scan->n == 0)
 		return 0;
-	if (scan->n < n) {
+	if (scan->n < n || (node->type->reach && !goes_on(node, scan, n, end)))
 		eval.wanted = scan->n;
+	if (scan->n < n)
 		eval.look_size = 0; /* a few are sooner read */
-	}
 	return node->type->scan(node, &eval, scan);
 }
 

@@ -315,32 +315,38 @@ static uint32_t find_top(const uint64_t *tops, double rank)
 	return find_bin(tops, TOPS, 0, (uint64_t)rank) << 16;
 }
 
-/*
- * The range between two ranks of the sample. Elements of a group are alike, so
- * that a rank deviates by about sqrt(n), twice as much as it would otherwise.
- */
-static void predict(struct select *cut, const uint64_t *tops, uint64_t count)
+/* The range between two ranks of the sample of n. */
+static void predict(struct select *cut, const uint64_t *tops, uint64_t n,
+		    double margin, uint64_t count)
 {
-	uint64_t n = 0;
-	for (uint32_t i = 0; i < TOPS; i++)
-		n += tops[i];
-
 	double rank = (double)cut->rank / (double)count * (double)n;
-	double margin = 3 * sqrt((double)n) + 1;
+
 	cut->least = rank > margin ? find_top(tops, rank - margin) : 0;
 	cut->most = rank + margin < (double)n
 			    ? find_top(tops, rank + margin) | 0xffff
 			    : SELECT_MOST;
 }
 
-void select_predict(struct select *cut, const float *x, size_t n,
+/* Elements of a group are alike, so that a rank deviates by about sqrt(n),
+ * twice as much as it would otherwise. */
+static void predict_by_groups(struct select *cut, const uint64_t *tops,
+			      uint64_t count)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < TOPS; i++)
+		n += tops[i];
+	predict(cut, tops, n, 3 * sqrt((double)n) + 1, count);
+}
+
+void select_predict(struct select *cut, const float *x, size_t n, double margin,
 		    uint64_t count)
 {
 	uint64_t tops[TOPS] = {};
 
 	for (size_t i = 0; i < n; i++)
 		tops[select_key(x[i]) >> 16]++;
-	predict(cut, tops, count);
+	predict(cut, tops, n, margin, count);
 }
 
 static uint64_t count_below(const struct haul *haul, uint32_t key)
@@ -414,7 +420,7 @@ enum select_pass select_settle(struct select *cut, enum select_pass pass,
 
 	switch (pass) {
 	case SELECT_SAMPLE:
-		predict(cut, tops->counts, count);
+		predict_by_groups(cut, tops->counts, count);
 		return SELECT_BAGS;
 	case SELECT_TOPS:
 		cut->least = find_bin(tops->counts, TOPS, 0, cut->rank) << 16;

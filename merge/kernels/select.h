@@ -191,8 +191,8 @@ enum select_pass select_settle(struct select *cut, enum select_pass pass,
 			       const void *sum, uint64_t count);
 
 /* The range by n values drawn from count elements in another way than
- * SELECT_SAMPLE does. */
-void select_predict(struct select *cut, const float *x, size_t n,
+ * SELECT_SAMPLE does. margin: by how much their ranks may deviate. */
+void select_predict(struct select *cut, const float *x, size_t n, double margin,
 		    uint64_t count);
 
 /* Keys and how often they are, of all bags. */

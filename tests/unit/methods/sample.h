@@ -17,8 +17,10 @@
 
 #define MAX_INPUTS 5
 #define MAX_PARAMS 8
+#ifndef MAX_COUNT /* some tests want more */
 #define MAX_COUNT (5 * TILE)
-#define MAX_FACTS 2048
+#endif
+#define MAX_FACTS (2048 + MAX_COUNT / 64)
 
 enum data {
 	DATA_EVEN,
