@@ -449,6 +449,13 @@ const struct select_entry *select_haul(const void *sum, uint64_t *ret_n)
 	return haul->entries;
 }
 
+uint64_t select_place(const void *part)
+{
+	const struct place *place = part;
+
+	return place->found ? place->index : UINT64_MAX;
+}
+
 double select_sum(const float *x, size_t n)
 {
 	double lanes[16] = {};

@@ -47,6 +47,7 @@
 #define select_settle ISA_NAME(select_settle)
 #define select_predict ISA_NAME(select_predict)
 #define select_haul ISA_NAME(select_haul)
+#define select_place ISA_NAME(select_place)
 #define select_sum ISA_NAME(select_sum)
 
 /* The key, unless it is a NaN. */
@@ -197,9 +198,28 @@ void select_predict(struct select *cut, const float *x, size_t n, double margin,
 
 /* Keys and how often they are, of all bags. */
 struct select_entry {
-	uint32_t key, count; /* a key above all others heads a piece's */
+	uint32_t key, count; /* a key above SELECT_MOST heads a piece's */
 };
 const struct select_entry *select_haul(const void *sum, uint64_t *ret_n);
+
+/*
+ * Are the elements of an entry above a cut that has been found? seen: those
+ * with the cut's key in the entries before, added to. Of the entry with its key
+ * in its piece some may be, too.
+ */
+static inline bool select_above(const struct select *cut,
+				const struct select_entry *entry,
+				uint64_t *seen)
+{
+	if (entry->key != cut->key)
+		return entry->key > cut->key;
+	*seen += entry->count;
+	return cut->nth == 0 || *seen <= cut->nth;
+}
+
+/* The index at which a part of SELECT_LOCATE has the cut; UINT64_MAX: it has
+ * not come to it. */
+uint64_t select_place(const void *part);
 
 /* Sum of the magnitudes, in f64, of one fixed shape. */
 double select_sum(const float *x, size_t n);
@@ -217,6 +237,15 @@ struct select_cut {
 static inline uint32_t select_limit(const struct select_cut *cut, uint64_t at)
 {
 	return at < cut->index ? cut->before : cut->after;
+}
+
+/* How many of n elements from `at` on have one limit. */
+static inline size_t select_run(const struct select_cut *cut, uint64_t at,
+				size_t n)
+{
+	return cut->index > at && cut->index - at < n
+		       ? (size_t)(cut->index - at)
+		       : n;
 }
 
 #endif

@@ -402,14 +402,6 @@ static void keep_between(float *delta, uint32_t low, uint32_t high, size_t n)
 	}
 }
 
-/* Elements before the next index at which a limit changes. */
-static size_t run_length(const struct select_cut *cut, uint64_t at, size_t n)
-{
-	return cut->index > at && cut->index - at < n
-		       ? (size_t)(cut->index - at)
-		       : n;
-}
-
 void magnitude_prune(float *delta, uint64_t first, size_t n, unsigned input,
 		     const struct method_args *args, const void *facts)
 {
@@ -422,8 +414,8 @@ void magnitude_prune(float *delta, uint64_t first, size_t n, unsigned input,
 	}
 
 	for (size_t at = 0; at < n;) {
-		size_t now = run_length(&low, first + at, n - at);
-		now = run_length(&high, first + at, now);
+		size_t now = select_run(&low, first + at, n - at);
+		now = select_run(&high, first + at, now);
 		keep_between(delta + at, select_limit(&low, first + at),
 			     select_limit(&high, first + at), now);
 		at += now;
