@@ -147,6 +147,18 @@ static struct method_sizes fusion_sizes(unsigned pass,
 	};
 }
 
+static void fusion_begin(void *part, unsigned pass,
+			 const struct method_args *args)
+{
+	unsigned kind = kind_of(pass, args);
+	size_t size = select_sizes(pass, N_QUANTILES, args->count).part;
+	if (kind == PASS_SAMPLE || kind == PASS_ROWS)
+		return;
+
+	for (unsigned i = 0; i < count_gathered(pass); i++)
+		select_begin((char *)part + i * size, pass);
+}
+
 static size_t fusion_reach(const struct method_scan *scan,
 			   const struct method_args *args)
 {
@@ -445,13 +457,21 @@ static bool fusion_tell(struct method_fact *ret, unsigned i, const void *facts,
 	return true;
 }
 
+/* The floats that are at least this are those that are at least the limit. */
+static float least_float(double limit)
+{
+	float least = (float)limit;
+
+	return (double)least < limit ? nextafterf(least, INFINITY) : least;
+}
+
 static void fuse(float *restrict out, const float *restrict x,
-		 const float *restrict base, float divergence, double limit,
+		 const float *restrict base, float divergence, float limit,
 		 size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		float change = x[i] - base[i];
-		double weight = (double)importance(change, divergence);
+		float weight = importance(change, divergence);
 		float mask = weight >= limit ? 1.0f : 0.0f;
 
 		out[i] = base[i] + change * mask;
@@ -462,11 +482,12 @@ static void fusion_blend(float *out, float *const *in, uint64_t first, size_t n,
 			 const struct method_args *args, const void *facts)
 {
 	const struct fusion_facts *own = facts;
+	float limit = least_float(own->limit);
 
 	for (size_t at = 0; at < n; at += args->row)
 		fuse(out + at, in[1 - args->base] + at, in[args->base] + at,
-		     (float)own->divergences[(first + at) / args->row],
-		     own->limit, args->row);
+		     (float)own->divergences[(first + at) / args->row], limit,
+		     args->row);
 }
 
 const struct method ISA_NAME(method_arcee_fusion) = {
@@ -483,6 +504,7 @@ const struct method ISA_NAME(method_arcee_fusion) = {
 	.by_rows = fusion_by_rows,
 	.facts_size = fusion_facts_size,
 	.sizes = fusion_sizes,
+	.begin = fusion_begin,
 	.scan = fusion_scan,
 	.reach = fusion_reach,
 	.fold = fusion_fold,
