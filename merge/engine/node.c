@@ -14,6 +14,8 @@
 #include "merge/source/tensor.h"
 #include "util/range.h"
 
+#define AHEAD 4096 /* bytes */
+
 struct stored_node {
 	struct node node;
 	const struct tensor *tensor;
@@ -85,6 +87,14 @@ static int find_bytes(const struct node *leaf, const struct dtype *dtype,
 	return 0;
 }
 
+/* Has the processor bring what is read after these bytes: its own guesses end
+ * with every page, and a row that is worked on for long makes it forget. */
+static void bring_ahead(const unsigned char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i += 64)
+		__builtin_prefetch(bytes + AHEAD + i);
+}
+
 int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
 		   node_bring_fn *bring, struct eval *eval, uint64_t first,
 		   size_t n, float *out)
@@ -92,9 +102,11 @@ int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
 	const unsigned char *bytes = NULL;
 
 	int r = find_bytes(leaf, dtype, bring, eval, first, n, &bytes);
-	if (r == 0)
-		eval->isa->load[dtype->code](out, bytes, n);
-	return r;
+	if (r < 0)
+		return r;
+	bring_ahead(bytes, n * (dtype->bits / 8));
+	eval->isa->load[dtype->code](out, bytes, n);
+	return 0;
 }
 
 bool eval_torn(const struct eval *fresh)
