@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "merge/engine/facts.h"
+#include "merge/engine/marks.h"
 #include "merge/engine/node.h"
 #include "merge/engine/plan.h"
 #include "merge/engine/shelf.h"
@@ -235,14 +236,17 @@ static int fill_elements(struct engine *engine, const struct node *node,
 			 const struct dtype *dtype, uint64_t first, uint64_t n,
 			 unsigned char *data)
 {
+	struct marks marks = {.cache = engine->options.cache};
 	struct eval fresh;
 
 	int r = thread_eval(engine, &fresh);
 	if (r < 0)
 		return r;
+	fresh.marks = &marks;
 	do {
 		r = fill_tiles(&fresh, node, dtype, first, n, data);
 	} while (r == 0 && eval_torn(&fresh));
+	marks_done(&marks);
 	return r;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cache/block.h"
+#include "merge/engine/marks.h"
 #include "merge/engine/node.h"
 #include "util/pool.h"
 #include "util/range.h"
@@ -74,6 +75,7 @@ struct wave {
 	uint64_t size;	/* elements of a piece */
 	uint64_t first; /* piece */
 	size_t part_size;
+	struct method_sizes sizes;
 	unsigned char *parts; /* (pieces of the wave, part_size) */
 	void *sum;
 	atomic_int failed;
@@ -151,6 +153,10 @@ static int scan_piece(struct wave *wave, uint64_t piece, void *part)
 		begin_part(wave, part);
 		r = scan_units(node, &fresh, &scan, end);
 	} while (r == 0 && eval_torn(&fresh));
+	if (r == 0 && wave->sizes.marks > 0)
+		marks_keep(wave->scanner->cache, node, scan.piece,
+			   (char *)part + wave->sizes.part - wave->sizes.marks,
+			   wave->sizes.marks);
 	return r;
 }
 
@@ -197,8 +203,8 @@ static int run_wave(struct wave *wave, size_t n_pieces)
 	return r;
 }
 
-/* Elements of a piece: whole units, about PIECE. */
-static uint64_t piece_size(const struct node *node)
+/* Whole units, about PIECE. */
+uint64_t facts_piece(const struct node *node)
 {
 	return node->unit < PIECE ? PIECE / node->unit * node->unit
 				  : node->unit;
@@ -214,8 +220,9 @@ static int run_pass(const struct facts_scanner *scanner,
 		.scanner = scanner,
 		.node = node,
 		.pass = pass,
-		.size = piece_size(node),
+		.size = facts_piece(node),
 		.part_size = round_up(sizes.part + 1, 64),
+		.sizes = sizes,
 	};
 	uint64_t n_pieces = (node->count + wave.size - 1) / wave.size;
 	uint64_t n_wave = WAVE_SIZE / wave.part_size;

@@ -35,6 +35,9 @@ struct facts_scanner {
 int facts_new(size_t size, struct facts **ret);
 void facts_free(struct facts *facts);
 
+/* Elements of a piece. */
+uint64_t facts_piece(const struct node *node);
+
 /* The facts, once facts_gather() of their node has returned 0. */
 const void *facts_data(const struct facts *facts);
 

@@ -32,6 +32,7 @@ struct cJSON;
 struct describing;
 struct error;
 struct file;
+struct marks;
 struct node;
 struct row_map;
 struct tensor;
@@ -72,6 +73,7 @@ struct eval {
 	uint64_t wanted;  /* elements that will be asked for from the first on,
 			     at least those that are */
 	atomic_uint_fast64_t *n_read; /* bytes of inputs looked at or read */
+	struct marks *marks;	      /* of blends; NULL: they do without */
 
 	/* Brings elements [first, first + n) of a stage's tensor, as kept. */
 	int (*fetch)(void *arg, const struct node *staged, uint64_t first,

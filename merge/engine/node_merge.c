@@ -7,6 +7,7 @@
 
 #include "merge/engine/describe.h"
 #include "merge/engine/facts.h"
+#include "merge/engine/marks.h"
 #include "merge/engine/node_private.h"
 #include "util/error.h"
 #include "util/range.h"
@@ -16,6 +17,7 @@ struct merge_node {
 	const struct method *method;
 	size_t place; /* in every instruction set's table of methods */
 	struct method_args args;
+	bool marks;	/* are any kept for blends? */
 	int copied;	/* input whose values are the result, or -1 */
 	double *values; /* (n_params, n_inputs) owned */
 	struct method_stream *streams; /* (n_inputs,) or NULL, owned */
@@ -147,6 +149,10 @@ static int blend(const struct node *node, const struct eval *eval,
 	int r = eval_inputs(node, eval, first, n, &in);
 	if (r < 0)
 		return r;
+	if (merge->marks && eval->marks)
+		args.marks = marks_find(eval->marks, node, first, n);
+	if (args.marks)
+		args.piece = eval->marks->piece;
 	method->blend(out, in, first, n, &args,
 		      node->facts ? facts_data(node->facts) : NULL);
 	return 0;
@@ -487,6 +493,7 @@ int node_merge(const struct merge_terms *terms, struct node **ret)
 		return r;
 	if (merge->copied < 0 &&
 	    method_has_facts(merge->method, &merge->args)) {
+		merge->marks = merge_sizes(node, 0).marks > 0;
 		r = facts_new(merge_facts_size(node), &node->facts);
 		if (r < 0)
 			return r;

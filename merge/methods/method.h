@@ -21,6 +21,9 @@
  * as many whole rows. */
 #define PIECE ((uint64_t)1 << 18)
 
+/* Bytes of marks that a piece may have. */
+#define MARKS_MOST ((size_t)1 << 20)
+
 /* Longer rows are refused for methods by rows: a thread holds one of each
  * input. */
 #define ROW_MOST ((uint64_t)1 << 20)
@@ -71,6 +74,11 @@ struct method_args {
 	/* Are the inputs of scan and blend rows of halves (kernels/half.h),
 	 * which may not be overwritten? */
 	bool halves;
+	/* Of a blend, marks that the scan has left of these elements' piece,
+	 * which begins with element `piece`; or NULL: they are to be found out
+	 * again. */
+	const void *marks;
+	uint64_t piece;
 };
 
 /* The value of parameter p, shared or of one input. */
@@ -107,9 +115,13 @@ struct method_scan {
 	float *const *in; /* (n_inputs, n), may be overwritten */
 };
 
-/* Bytes that one pass works with, multiples of 8. */
+/*
+ * Bytes that one pass works with, multiples of 8. The last ones of a part may
+ * be marks: what blends of the same elements had else to find out once more.
+ */
 struct method_sizes {
 	size_t part, sum;
+	size_t marks; /* of the part; at most MARKS_MOST */
 };
 
 /* A fact for people. */

@@ -62,12 +62,50 @@ size_t chance_facts_size(const struct method_args *args)
 	return 0;
 }
 
+/*
+ * Marks are, where elements are ranked, the bits of those that are kept: (rows
+ * of a piece, task vectors, words of a row). Short rows would be mostly the
+ * rest of a word.
+ */
+#define WORD 64
+
+static size_t words_of_row(const struct method_args *args)
+{
+	return (args->row + WORD - 1) / WORD;
+}
+
+static size_t marks_size(const struct method_args *args)
+{
+	uint64_t rows = args->row < PIECE ? PIECE / args->row : 1;
+
+	if (!task_of(args)->ranked || args->row < WORD)
+		return 0;
+	size_t size = rows * (args->n_inputs - 1) * words_of_row(args) *
+		      sizeof(uint64_t);
+	return size <= MARKS_MOST ? size : 0;
+}
+
+/* Words of a row, given the first of its elements. */
+static size_t find_marks(const struct method_args *args, uint64_t piece,
+			 uint64_t first, unsigned input)
+{
+	uint64_t row = (first - piece) / args->row;
+	unsigned place = input - ((int)input > args->base);
+
+	return (row * (args->n_inputs - 1) + place) * words_of_row(args);
+}
+
 struct method_sizes chance_sizes(unsigned pass, const struct method_args *args)
 {
 	size_t size = args->n_inputs * sizeof(struct chance_facts);
+	size_t marks = marks_size(args);
 	(void)pass;
 
-	return (struct method_sizes){.part = size, .sum = size};
+	return (struct method_sizes){
+		.part = size + marks,
+		.sum = size,
+		.marks = marks,
+	};
 }
 
 /* Draws as they are compared with a chance, digit by digit. */
@@ -195,20 +233,41 @@ static void drop_unmarked(float *delta, const uint64_t *keep, float factor,
 	}
 }
 
-/* Rows by rank; elements [first, first + n) are whole rows. */
-static void drop_ranked(float *delta, uint64_t first, size_t n, float factor,
-			unsigned input, const struct method_args *args)
+/* Marks of a row; NULL if they are not at hand. */
+static const uint64_t *marks_of(const struct method_args *args, uint64_t first,
+				unsigned input)
+{
+	const uint64_t *marks = args->marks;
+
+	return marks ? marks + find_marks(args, args->piece, first, input)
+		     : NULL;
+}
+
+static void rank_row(uint64_t *keep, const float *row, uint64_t first,
+		     unsigned input, const struct method_args *args)
 {
 	const struct method_stream *stream = &args->streams[input];
 	double density = arg_of(args, TASK_DENSITY, input);
 	double epsilon = arg_of(args, TASK_OWN, input);
 	struct rank_chances chances = {density - epsilon, density + epsilon};
-	uint64_t keep[ROW_MOST / 64];
+
+	rank_keep(keep, row, args->row, &chances, stream->key, stream->nonce,
+		  first);
+}
+
+/* Rows by rank; elements [first, first + n) are whole rows. */
+static void drop_ranked(float *delta, uint64_t first, size_t n, float factor,
+			unsigned input, const struct method_args *args)
+{
+	uint64_t keep[ROW_MOST / WORD];
 
 	for (size_t at = 0; at < n; at += args->row) {
-		rank_keep(keep, delta + at, args->row, &chances, stream->key,
-			  stream->nonce, first + at);
-		drop_unmarked(delta + at, keep, factor, args->row);
+		const uint64_t *marks = marks_of(args, first + at, input);
+
+		if (!marks)
+			rank_row(keep, delta + at, first + at, input, args);
+		drop_unmarked(delta + at, marks ? marks : keep, factor,
+			      args->row);
 	}
 }
 
@@ -224,10 +283,35 @@ static void drop_some(float *delta, uint64_t first, size_t n, float factor,
 			   &args->streams[input]);
 }
 
+/* What becomes marks where there are any. */
+static uint64_t *part_marks(const struct method_scan *scan,
+			    const struct method_args *args)
+{
+	struct chance_facts *facts = scan->part;
+
+	return marks_size(args) ? (uint64_t *)(facts + args->n_inputs) : NULL;
+}
+
+static void mark_rows(const struct method_scan *scan, unsigned input,
+		      const struct method_args *args)
+{
+	uint64_t *marks = part_marks(scan, args);
+
+	for (size_t at = 0; at < scan->n; at += args->row) {
+		uint64_t first = scan->first + at;
+
+		rank_row(marks + find_marks(args, scan->piece, first, input),
+			 scan->in[input] + at, first, input, args);
+	}
+}
+
 void chance_scan(const struct method_scan *scan, const struct method_args *args)
 {
 	struct chance_facts *parts = scan->part;
+	struct method_args own = *args;
 
+	own.marks = part_marks(scan, args);
+	own.piece = scan->piece;
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		float *delta = scan->in[i];
 		if (!by_chance(args, i))
@@ -235,7 +319,9 @@ void chance_scan(const struct method_scan *scan, const struct method_args *args)
 
 		task_delta(delta, scan->in[args->base], scan->n);
 		parts[i].before += select_sum(delta, scan->n);
-		drop_some(delta, scan->first, scan->n, 1, i, args);
+		if (own.marks)
+			mark_rows(scan, i, args);
+		drop_some(delta, scan->first, scan->n, 1, i, &own);
 		parts[i].after += select_sum(delta, scan->n);
 	}
 }

@@ -44,6 +44,9 @@ struct sample {
 	float rows[MAX_INPUTS][MAX_COUNT];
 	float scratch[MAX_INPUTS][MAX_COUNT]; /* what methods overwrite */
 	uint64_t facts[MAX_FACTS];
+	/* Of the last pass: (pieces, size_marks), and elements of a piece. */
+	char *marks;
+	size_t size_marks, piece;
 };
 
 static inline uint32_t sample_bits(struct sample *sample)
@@ -206,6 +209,29 @@ static inline void sample_begin(struct sample *sample,
 		method->begin(part, pass, &sample->args);
 }
 
+static inline void sample_free(struct sample *sample)
+{
+	free(sample->marks);
+	free(sample);
+}
+
+/* As they are in the parts of all pieces. */
+static inline void sample_take_marks(struct sample *sample,
+				     const struct method_sizes *sizes,
+				     const char *parts, size_t n_pieces)
+{
+	free(sample->marks);
+	sample->size_marks = sizes->marks;
+	sample->marks = malloc(n_pieces * sizes->marks + 1);
+	CHECK(sample->marks && sizes->marks <= sizes->part &&
+	      sizes->marks <= MARKS_MOST);
+	for (size_t i = 0; i < n_pieces; i++)
+		memcpy(sample->marks + i * sizes->marks,
+		       parts + i * (sizes->part + 8) + sizes->part -
+			       sizes->marks,
+		       sizes->marks);
+}
+
 static inline void sample_scan(struct sample *sample,
 			       const struct method *method,
 			       struct method_scan *scan, size_t size)
@@ -258,6 +284,8 @@ static inline unsigned sample_pass(struct sample *sample,
 	for (size_t i = 0; i < n_pieces; i++)
 		method->fold(sum, parts + i * (sizes.part + 8), pass,
 			     sample->facts, &sample->args);
+	sample->piece = size;
+	sample_take_marks(sample, &sizes, parts, n_pieces);
 	pass = method->settle(sample->facts, pass, sum, &sample->args);
 	free(parts);
 	free(sum);
@@ -270,6 +298,7 @@ static inline void sample_gather(struct sample *sample,
 	unsigned pass = 0;
 
 	memset(sample->facts, 0, sizeof(sample->facts));
+	sample->size_marks = 0;
 	if (!method_has_facts(method, &sample->args))
 		return;
 	CHECK(method->facts_size(&sample->args) % 8 == 0);
@@ -277,6 +306,22 @@ static inline void sample_gather(struct sample *sample,
 	do
 		pass = sample_pass(sample, method, pass, backwards);
 	while (pass > 0);
+}
+
+/* Elements [first, first + n) of one unit, by what the scan has left of them.
+ */
+static inline void sample_blend_marked(struct sample *sample,
+				       const struct method *method,
+				       size_t first, size_t n, float *out)
+{
+	size_t piece = first / sample->piece;
+	struct method_args args = sample->args;
+	float *in[MAX_INPUTS];
+
+	args.marks = sample->marks + piece * sample->size_marks;
+	args.piece = piece * sample->piece;
+	sample_copy(sample, first, n, in);
+	method->blend(out, in, first, n, &args, sample->facts);
 }
 
 /* Elements [first, first + n) of one unit. */

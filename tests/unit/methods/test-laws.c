@@ -53,6 +53,23 @@ static bool ranges_are_slices(struct sample *sample,
 	return true;
 }
 
+/* With the marks that a scan has left, blends give what they give without. */
+static bool marks_agree(struct sample *sample, const struct method *method)
+{
+	static float without[MAX_COUNT], with[MAX_COUNT];
+	size_t unit = sample_unit(sample, method), count = sample->args.count;
+
+	sample_gather(sample, method, false);
+	if (sample->size_marks == 0)
+		return true;
+	sample_blend_all(sample, method, without);
+	for (size_t at = 0; at < count; at += unit)
+		sample_blend_marked(sample, method, at,
+				    count - at < unit ? count - at : unit,
+				    with + at);
+	return same_stored(without, with, count);
+}
+
 /* Facts do not depend on the order in which pieces are scanned. */
 static bool order_is_free(struct sample *sample, const struct method *method)
 {
@@ -131,6 +148,7 @@ static bool keeps_laws(const struct method *method, size_t place,
 {
 	struct sample *sample = sample_new(method, data, count, seed);
 	bool kept = ranges_are_slices(sample, method) &&
+		    marks_agree(sample, method) &&
 		    order_is_free(sample, method);
 
 	/* Values whose product has fewer digits than they. */
@@ -148,7 +166,7 @@ static bool keeps_laws(const struct method *method, size_t place,
 		if (isa)
 			kept = halves_are_floats(sample, isa->methods[place]);
 	}
-	free(sample);
+	sample_free(sample);
 	return kept;
 }
 
@@ -179,7 +197,7 @@ static void check_copy(const char *name, unsigned n_inputs, int base,
 	sample->args.values = values;
 	CHECK(method->copies(&sample->args) == expected);
 	CHECK(copies_are_equal(sample, method));
-	free(sample);
+	sample_free(sample);
 }
 
 static void test_copies(void)
@@ -271,6 +289,23 @@ static unsigned keep_sum(void *facts, unsigned pass, const void *sum,
 	return 0;
 }
 
+static struct method_sizes one_mark(unsigned pass,
+				    const struct method_args *args)
+{
+	(void)pass, (void)args;
+
+	return (struct method_sizes){8, 8, 8};
+}
+
+static void by_marks(float *out, float *const *in, uint64_t first, size_t n,
+		     const struct method_args *args, const void *facts)
+{
+	(void)first, (void)facts;
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = args->marks ? 1 : in[0][i];
+}
+
 static void test_broken_methods_are_caught(void)
 {
 	const struct method *linear = method_find("linear");
@@ -299,7 +334,11 @@ static void test_broken_methods_are_caught(void)
 	broken.fold = sum_fold;
 	broken.settle = keep_sum;
 	CHECK(!order_is_free(sample, &broken));
-	free(sample);
+	CHECK(marks_agree(sample, &broken));
+	broken.sizes = one_mark;
+	broken.blend = by_marks;
+	CHECK(!marks_agree(sample, &broken));
+	sample_free(sample);
 }
 
 int main(void)

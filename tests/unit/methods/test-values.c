@@ -136,7 +136,7 @@ static void check_formula(const struct method *method, formula_fn *formula,
 			CHECK(fabs(out[i] - x) <= 6e-7 * scale + 0x1p-140);
 		}
 	}
-	free(sample);
+	sample_free(sample);
 }
 
 static void test_formulas(void)
@@ -175,7 +175,7 @@ static void check_case(const char *name, int base, unsigned n_inputs,
 	sample_blend(sample, method, 0, 4, out);
 	for (int e = 0; e < 4; e++)
 		CHECK(fabsf(out[e] - expected[e]) <= slack);
-	free(sample);
+	sample_free(sample);
 }
 
 /*
@@ -236,7 +236,7 @@ static void check_exact(const char *name, exact_fn *exact, uint64_t seed)
 
 		CHECK(out[e] == wanted && !signbit(out[e]) == !signbit(wanted));
 	}
-	free(sample);
+	sample_free(sample);
 }
 
 static void test_roundings(void)
@@ -338,7 +338,7 @@ static void check_rescaled(const char *name, double density, double gamma,
 	double factor = find_fact(sample, method, "rescaled by");
 	CHECK(fabs(factor - before / after) <= 1e-6 * factor);
 	CHECK(find_fact(sample, method, "elements kept") == (double)keep);
-	free(sample);
+	sample_free(sample);
 }
 
 static void test_rescaled(void)
