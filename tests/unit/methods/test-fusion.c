@@ -107,7 +107,7 @@ static void test_alike(void)
 	struct sample *sample = near_rows(1);
 
 	check_rows(sample, (unsigned[]){SELECT_SAMPLE, SELECT_BAGS, 0});
-	free(sample);
+	sample_free(sample);
 }
 
 static void test_unchanged(void)
@@ -117,7 +117,7 @@ static void test_unchanged(void)
 	for (size_t row = 0; row < ROWS; row++)
 		scale_change(sample, row, 0);
 	check_rows(sample, (unsigned[]){SELECT_SAMPLE, SELECT_BAGS, 0});
-	free(sample);
+	sample_free(sample);
 }
 
 /* Units of rows of which half have changed a hundred times as much. */
@@ -131,7 +131,7 @@ static void test_uneven(void)
 			scale_change(sample, row, 0.01f);
 	check_rows(sample,
 		   (unsigned[]){SELECT_SAMPLE, SELECT_DONE, SELECT_BAGS, 0});
-	free(sample);
+	sample_free(sample);
 }
 
 /* Rows that the sample has not seen are otherwise. */
@@ -150,7 +150,7 @@ static void test_wrong_sample(void)
 	}
 	check_rows(sample, (unsigned[]){SELECT_SAMPLE, SELECT_BAGS, SELECT_TOPS,
 					SELECT_TOP_BAGS, 0});
-	free(sample);
+	sample_free(sample);
 }
 
 static void test_broken(void)
@@ -163,7 +163,7 @@ static void test_broken(void)
 	find_importances(sample);
 	check_rows(sample,
 		   (unsigned[]){SELECT_SAMPLE, SELECT_DONE, SELECT_BAGS, 0});
-	free(sample);
+	sample_free(sample);
 }
 
 int main(void)
