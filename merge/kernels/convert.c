@@ -13,14 +13,6 @@
 /* Between the exponents of the same number as f32 and as f16: 127 - 15. */
 #define F16_REBIAS (112u << 23)
 
-static inline uint32_t bits_of(float value)
-{
-	uint32_t bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	return bits;
-}
-
 static inline void write_u16(void *out, size_t i, uint32_t bits)
 {
 	uint16_t value = (uint16_t)bits;

@@ -18,6 +18,14 @@
 /* For loops whose callers say `halves` as a constant. */
 #define EITHER_KIND static inline __attribute__((always_inline))
 
+static inline uint32_t bits_of(float value)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
 static inline float float_of(uint32_t bits)
 {
 	float value;

@@ -10,6 +10,15 @@
 #include "merge/kernels/fused.h"
 #include "merge/kernels/half.h"
 
+/*
+ * a where the mask is all ones, b where it is 0. Of choices between floats some
+ * compilers make paths, and go all of them for every element.
+ */
+static inline float pick(uint32_t mask, float a, float b)
+{
+	return float_of(bits_of(b) ^ ((bits_of(a) ^ bits_of(b)) & mask));
+}
+
 /* out = start + (x - base) * w, fused; start is out where it goes on, else the
  * base, or 0 where that is NULL. */
 EITHER_KIND void row_fused(float *restrict out, const float *restrict base,

@@ -87,14 +87,13 @@ EITHER_KIND void blend_two_of(float *restrict out, const float *restrict base,
 		float start = row_at(base, i, halves);
 		float own = row_at(a, i, halves) - start;
 		float other = row_at(b, i, halves) - start;
-		uint32_t has = is_larger(own, epsilon);
-		uint32_t both = has & is_larger(other, epsilon);
+		uint32_t has_own = 0 - is_larger(own, epsilon);
+		uint32_t has_other = 0 - is_larger(other, epsilon);
+		uint32_t both = has_own & has_other;
 		float sum = 0;
 
-		own = has ? own : 0;
-		other = is_larger(other, epsilon) ? other : 0;
-		sum += own * (both ? 0.5f : a_factor);
-		sum += other * (both ? 0.5f : b_factor);
+		sum += pick(has_own, own, 0) * pick(both, 0.5f, a_factor);
+		sum += pick(has_other, other, 0) * pick(both, 0.5f, b_factor);
 		out[i] = start + sum;
 	}
 }

@@ -1,8 +1,11 @@
 #include <math.h>
 
-#include "merge/kernels/half.h"
 #include "merge/kernels/isa.h"
+#include "merge/kernels/rows.h"
 #include "merge/methods/method.h"
+
+/* Elements that are nearer to each other count as so far apart. */
+#define NEAREST 1e-6f
 
 enum {
 	T,
@@ -22,9 +25,11 @@ EITHER_KIND void swap_near(float *restrict out, const float *restrict base,
 	for (size_t i = 0; i < n; i++) {
 		float b = row_at(base, i, halves), o = row_at(other, i, halves);
 		float far = fabsf(b - o);
-		float share = 1 / (far < 1e-6f ? 1e-6f : far) * t;
+		float share =
+			1 / pick(far < NEAREST ? ~0u : 0, NEAREST, far) * t;
 
-		share = share < 0 ? 0 : share > 1 ? 1 : share;
+		share = pick(share > 1 ? ~0u : 0, 1, share);
+		share = pick(share < 0 ? ~0u : 0, 0, share);
 		out[i] = share * o + (1 - share) * b;
 	}
 }

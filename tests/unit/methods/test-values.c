@@ -358,8 +358,83 @@ static void test_rescaled(void)
 	}
 }
 
+/* One element in f32, step by step, with choices as they are said. */
+typedef float steps_fn(const struct sample *sample, size_t e);
+
+static float nearswap_steps(const struct sample *sample, size_t e)
+{
+	float base = sample->in[sample->args.base][e];
+	float other = sample->in[1 - sample->args.base][e];
+	float far = fabsf(base - other);
+	float share = 1 / (far < 1e-6f ? 1e-6f : far) *
+		      (float)arg_shared(&sample->args, 0);
+
+	share = share < 0 ? 0 : share > 1 ? 1 : share;
+	return share * other + (1 - share) * base;
+}
+
+/* Of three inputs. */
+static float ram_steps(const struct sample *sample, size_t e)
+{
+	float epsilon = (float)arg_shared(&sample->args, 0), sum = 0;
+	float base = sample->in[sample->args.base][e];
+	int n = 0;
+
+	for (unsigned i = 0; i < 3; i++)
+		n += !(fabsf(sample->in[i][e] - base) <= epsilon);
+	for (unsigned i = 0; i < 3; i++) {
+		float delta = sample->in[i][e] - base;
+		if (!(fabsf(delta) <= epsilon))
+			sum += n > 1 ? delta / (float)n : delta;
+	}
+	return base + sum;
+}
+
+static void check_steps(const char *name, unsigned n_inputs, double param,
+			steps_fn *steps)
+{
+	static float out[MAX_COUNT];
+	const double values[] = {param, param, param};
+
+	for (size_t i = 0; isa_all()[i]; i++)
+		for (enum data data = 0; data < DATA_COUNT; data++) {
+			size_t place = 0;
+			while (method_all()[place] != method_find(name))
+				place++;
+			if (!isa_find(isa_all()[i]->name))
+				continue;
+
+			const struct method *method =
+				isa_all()[i]->methods[place];
+			struct sample *sample =
+				sample_new(method, data, MAX_COUNT - 3, 23 + i);
+			sample->args.n_inputs = n_inputs;
+			sample->args.base = (int)(data % n_inputs);
+			sample->args.values = values;
+			sample_blend_all(sample, method, out);
+			for (size_t e = 0; e < sample->args.count; e++) {
+				float expected = steps(sample, e);
+
+				CHECK(isnan(expected) ? isnan(out[e])
+						      : out[e] == expected);
+			}
+			free(sample);
+		}
+}
+
+static void test_steps(void)
+{
+	static const double params[] = {0.001, 0.3, 2, 0, -0.1};
+
+	for (int i = 0; i < 5; i++)
+		check_steps("nearswap", 2, params[i], nearswap_steps);
+	for (int i = 0; i < 4; i++)
+		check_steps("ram", 3, params[i], ram_steps);
+}
+
 int main(void)
 {
+	test_steps();
 	test_rescaled();
 	test_no_direction();
 	test_formulas();
