@@ -85,6 +85,18 @@ static inline void row_combine(float *restrict out, const float *base,
 		row_combine_of(out, NULL, x, weights, k, n, false);
 }
 
+/* out = x - base. */
+static inline void row_delta(float *restrict out, const float *restrict x,
+			     const float *restrict base, size_t n, bool halves)
+{
+	if (halves)
+		for (size_t i = 0; i < n; i++)
+			out[i] = row_at(x, i, true) - row_at(base, i, true);
+	else
+		for (size_t i = 0; i < n; i++)
+			out[i] = x[i] - base[i];
+}
+
 /* out = x + out. */
 static inline void row_add(float *restrict out, const float *restrict x,
 			   size_t n)

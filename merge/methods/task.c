@@ -163,30 +163,44 @@ static void sum_voted(float *out, float *const *in, size_t at, size_t n,
 		divide_voted(out, weights, n);
 }
 
-/* The task vector of an input, pruned in its place if it is. */
-static struct term make_term(float *const *in, uint64_t first, size_t n,
-			     unsigned i, const struct method_args *args,
-			     const void *facts)
+/* Are task vectors made of halves before they are summed up? */
+static bool makes_vectors(const struct method_args *args)
+{
+	return args->halves && (task_of(args)->prune || task_of(args)->vote);
+}
+
+/* The task vector of an input; at `made` if it is pruned or made. */
+static struct term make_term(float *const *in, float *made, uint64_t first,
+			     size_t n, unsigned i,
+			     const struct method_args *args, const void *facts)
 {
 	const struct task_traits *traits = task_of(args);
+	bool prunes = traits->prune && task_prunes(args, i);
 	struct term term = {
 		.x = in[i],
 		.base = in[args->base],
 		.weight = (float)arg_of(args, TASK_WEIGHT, i),
 	};
 
-	if (traits->prune && task_prunes(args, i)) {
-		task_delta(in[i], term.base, n);
-		traits->prune(in[i], first, n, i, args, facts);
+	if (prunes || makes_vectors(args)) {
+		if (args->halves)
+			row_delta(made, in[i], term.base, n, true);
+		else
+			task_delta(made, term.base, n);
+		term.x = made;
 		term.base = NULL;
 	}
+	if (prunes)
+		traits->prune(made, first, n, i, args, facts);
 	return term;
 }
 
 /* The sum of all task vectors; two at once as that is what there is mostly. */
-static void sum_all(float *out, float *const *in, uint64_t first, size_t n,
-		    const struct method_args *args, const void *facts)
+static void sum_all(float *out, float *const *in, float *const *made,
+		    uint64_t first, size_t n, const struct method_args *args,
+		    const void *facts)
 {
+	bool halves = args->halves && !makes_vectors(args);
 	unsigned n_terms = 0;
 	float weights = 0;
 	struct term begun = {};
@@ -194,19 +208,20 @@ static void sum_all(float *out, float *const *in, uint64_t first, size_t n,
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		if ((int)i == args->base)
 			continue;
-		struct term term = make_term(in, first, n, i, args, facts);
+		struct term term =
+			make_term(in, made[i], first, n, i, args, facts);
 		weights += term.weight;
 		if (++n_terms == 1)
 			begun = term;
 		else if (n_terms == 2)
-			begin_sum(out, begun, term, n, args->halves);
+			begin_sum(out, begun, term, n, halves);
 		else
-			add_term(out, term, n, args->halves);
+			add_term(out, term, n, halves);
 	}
 	if (n_terms == 0)
 		memset(out, 0, n * sizeof(*out));
 	if (n_terms == 1)
-		copy_term(out, begun, n, args->halves);
+		copy_term(out, begun, n, halves);
 	if (arg_shared(args, TASK_NORMALIZE) && !(fabsf(weights) < 1e-8f))
 		row_divide(out, weights, n);
 }
@@ -250,48 +265,61 @@ static struct term subtracted(struct term term, float *x, size_t n)
 	return term;
 }
 
-static void sum_two_kept(float *out, float *const *in, uint64_t first, size_t n,
+static void sum_two_kept(float *out, float *const *in, float *const *made,
+			 uint64_t first, size_t n,
 			 const struct method_args *args, const void *facts)
 {
 	unsigned a = args->base == 0, b = args->base == 2 ? 1 : 2;
-	struct term x = make_term(in, first, n, a, args, facts);
-	struct term y = make_term(in, first, n, b, args, facts);
+	struct term x = make_term(in, made[a], first, n, a, args, facts);
+	struct term y = make_term(in, made[b], first, n, b, args, facts);
 
 	if (!x.base != !y.base) {
-		x = subtracted(x, in[a], n);
-		y = subtracted(y, in[b], n);
+		x = subtracted(x, made[a], n);
+		y = subtracted(y, made[b], n);
 	}
 	vote_two(out, x, y, arg_shared(args, TASK_NORMALIZE) != 0, n);
 }
 
 /* The same of those that the vote keeps. */
-static void sum_kept(float *out, float *const *in, uint64_t first, size_t n,
-		     const struct method_args *args, const void *facts)
+static void sum_kept(float *out, float *const *in, float *const *made,
+		     uint64_t first, size_t n, const struct method_args *args,
+		     const void *facts)
 {
 	if (args->n_inputs == 3) {
-		sum_two_kept(out, in, first, n, args, facts);
+		sum_two_kept(out, in, made, first, n, args, facts);
 		return;
 	}
 
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		if ((int)i != args->base)
-			weigh(in[i], make_term(in, first, n, i, args, facts),
+			weigh(made[i],
+			      make_term(in, made[i], first, n, i, args, facts),
 			      n);
 	}
 	for (size_t at = 0; at < n; at += CHUNK) {
 		size_t now = n - at < CHUNK ? n - at : CHUNK;
 
-		sum_voted(out + at, in, at, now, args);
+		sum_voted(out + at, made, at, now, args);
 	}
 }
 
 void task_blend(float *out, float *const *in, uint64_t first, size_t n,
 		const struct method_args *args, const void *facts)
 {
+	float room[TASK_HALVES_MOST + 1][TILE], *rooms[TASK_HALVES_MOST + 1];
+	float *const *made = in;
+
+	if (makes_vectors(args)) {
+		for (unsigned i = 0; i < args->n_inputs; i++) {
+			rooms[i] = room[i];
+			row_ahead(in[i], n);
+		}
+		made = rooms;
+	}
 	if (task_of(args)->vote)
-		sum_kept(out, in, first, n, args, facts);
+		sum_kept(out, in, made, first, n, args, facts);
 	else
-		sum_all(out, in, first, n, args, facts);
+		sum_all(out, in, made, first, n, args, facts);
 	add_base(out, in[args->base], (float)arg_shared(args, TASK_LAMBDA), n,
 		 args->halves);
 }

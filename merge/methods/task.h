@@ -13,6 +13,7 @@
 
 #define task_copies ISA_NAME(task_copies)
 #define task_blend ISA_NAME(task_blend)
+#define magnitude_takes_halves ISA_NAME(magnitude_takes_halves)
 #define task_combine ISA_NAME(task_combine)
 #define magnitude_facts_size ISA_NAME(magnitude_facts_size)
 #define magnitude_sizes ISA_NAME(magnitude_sizes)
@@ -67,6 +68,9 @@ static inline bool task_prunes(const struct method_args *args, unsigned input)
 	       arg_of(args, TASK_DENSITY, input) < 1;
 }
 
+/* More task vectors are pruned from floats only. */
+#define TASK_HALVES_MOST 4
+
 static inline void task_delta(float *restrict x, const float *restrict base,
 			      size_t n)
 {
@@ -85,6 +89,7 @@ void task_blend(float *out, float *const *in, uint64_t first, size_t n,
 		const struct method_args *args, const void *facts);
 
 /* Pruned by magnitude: task_magnitude.c. */
+bool magnitude_takes_halves(const struct method_args *args);
 size_t magnitude_facts_size(const struct method_args *args);
 struct method_sizes magnitude_sizes(unsigned pass,
 				    const struct method_args *args);
@@ -152,6 +157,7 @@ int della_check(const struct method_args *args, struct error *err);
 			  .value = rescaled}
 
 #define TASK_MAGNITUDE                                                \
+	.takes_halves = magnitude_takes_halves,                       \
 	.facts_size = magnitude_facts_size, .sizes = magnitude_sizes, \
 	.begin = magnitude_begin, .scan = magnitude_scan,             \
 	.reach = magnitude_reach, .fold = magnitude_fold,             \

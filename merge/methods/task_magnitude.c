@@ -176,16 +176,17 @@ static double sum_between(const struct cut_facts *facts, const float *delta,
 	return select_sum(kept, n);
 }
 
-/* The task vector in place of its input; how many elements are not finite? */
-static uint32_t make_delta(float *restrict x, const float *restrict base,
-			   size_t n)
+bool magnitude_takes_halves(const struct method_args *args)
+{
+	return args->n_inputs <= TASK_HALVES_MOST + 1;
+}
+
+static uint32_t count_not_finite(const float *x, size_t n)
 {
 	uint32_t not_finite = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		x[i] = x[i] - base[i];
+	for (size_t i = 0; i < n; i++)
 		not_finite += select_bits(x[i]) >= SELECT_NOT_FINITE ? 1 : 0;
-	}
 	return not_finite;
 }
 
@@ -194,7 +195,10 @@ void magnitude_scan(const struct method_scan *scan,
 {
 	const struct cut_facts *facts = scan->facts;
 	size_t size = cut_sizes(scan->pass, args).part;
+	float delta[TILE];
 
+	if (args->halves)
+		row_ahead(scan->in[args->base], scan->n);
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		unsigned n_cuts = count_gathered(i, scan->pass, args);
 		struct gathered part;
@@ -202,18 +206,21 @@ void magnitude_scan(const struct method_scan *scan,
 			continue;
 
 		part = find_gathered(scan->part, size, i, scan->pass, args);
-		part.all->not_finite +=
-			make_delta(scan->in[i], scan->in[args->base], scan->n);
+		row_delta(delta, scan->in[i], scan->in[args->base], scan->n,
+			  args->halves);
+		if (args->halves)
+			row_ahead(scan->in[i], scan->n);
 		for (unsigned c = 0; c < n_cuts; c++)
 			select_scan(&facts[i].cuts[c], scan->pass, scan->piece,
-				    scan->first, part.cuts[c], scan->in[i],
-				    scan->n);
-		if (!select_fills_bags(scan->pass) ||
-		    !arg_shared(args, TASK_RESCALE))
+				    scan->first, part.cuts[c], delta, scan->n);
+		if (!select_fills_bags(scan->pass))
 			continue;
-		part.all->before += select_sum(scan->in[i], scan->n);
+		part.all->not_finite += count_not_finite(delta, scan->n);
+		if (!arg_shared(args, TASK_RESCALE))
+			continue;
+		part.all->before += select_sum(delta, scan->n);
 		part.all->between +=
-			sum_between(&facts[i], scan->in[i], scan->n, n_cuts);
+			sum_between(&facts[i], delta, scan->n, n_cuts);
 	}
 }
 
