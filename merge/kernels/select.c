@@ -3,6 +3,8 @@
 #include <math.h>
 
 #include "merge/kernels/within.h"
+#include "merge/methods/method.h"
+#include "util/macros.h"
 
 #define CHUNK TILE /* keys that are found side by side, then counted */
 
@@ -22,6 +24,13 @@
 #define BAG_SLOTS (2 * BAG_KEYS)
 #define HAUL_KEYS (UINT64_C(1) << 21) /* of all cuts together, about */
 #define HEAD 0x80000000u	      /* in no key */
+
+/* Upper bits of the keys of few elements: more than a piece has in a sample are
+ * left out. */
+struct sample_part {
+	uint64_t n;
+	uint16_t tops[PIECE / TILE * GROUP]; /* (n,) */
+};
 
 struct tops_part {
 	uint32_t counts[TOPS];
@@ -70,6 +79,8 @@ struct select_sizes select_sizes(enum select_pass pass, unsigned n_cuts,
 
 	switch (pass) {
 	case SELECT_SAMPLE:
+		return (struct select_sizes){sizeof(struct sample_part),
+					     sizeof(struct tops_sum)};
 	case SELECT_TOPS:
 		return (struct select_sizes){sizeof(struct tops_part),
 					     sizeof(struct tops_sum)};
@@ -104,6 +115,12 @@ size_t select_reach(const struct select *cut, enum select_pass pass,
 	if (pass == SELECT_LOCATE)
 		return cut->nth && cut->piece == piece ? n : 0;
 	return n;
+}
+
+static void add_sample(struct sample_part *part, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n && part->n < ARRAY_SIZE(part->tops); i++)
+		part->tops[part->n++] = (uint16_t)(select_key(x[i]) >> 16);
 }
 
 static void count_tops(uint32_t *counts, const float *x, size_t n)
@@ -218,6 +235,8 @@ void select_begin(void *part, enum select_pass pass)
 {
 	if (select_fills_bags(pass))
 		memset(part, 0, offsetof(struct bag, entries));
+	else if (pass == SELECT_SAMPLE)
+		memset(part, 0, offsetof(struct sample_part, tops));
 	else
 		memset(part, 0, select_sizes(pass, 1, 0).part);
 }
@@ -230,6 +249,8 @@ void select_scan(const struct select *cut, enum select_pass pass,
 
 	switch (pass) {
 	case SELECT_SAMPLE:
+		add_sample(part, x, n);
+		break;
 	case SELECT_TOPS:
 		count_tops(tops->counts, x, n);
 		break;
@@ -275,6 +296,7 @@ static void fold_bag(struct haul *haul, const struct bag *bag, uint64_t room)
 void select_fold(void *sum, const void *part, enum select_pass pass,
 		 unsigned n_cuts, uint64_t count)
 {
+	const struct sample_part *sample = part;
 	const struct tops_part *tops = part;
 	const struct lows_part *lows = part;
 	const struct place *place = part;
@@ -283,6 +305,9 @@ void select_fold(void *sum, const void *part, enum select_pass pass,
 
 	switch (pass) {
 	case SELECT_SAMPLE:
+		for (uint64_t i = 0; i < sample->n; i++)
+			tops_sum->counts[sample->tops[i]]++;
+		break;
 	case SELECT_TOPS:
 		fold_counts(tops_sum->counts, tops->counts, TOPS);
 		break;

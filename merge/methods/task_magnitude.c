@@ -156,6 +156,8 @@ size_t magnitude_reach(const struct method_scan *scan,
 						scan->piece, scan->first,
 						scan->n, args->count);
 			most = n > most ? n : most;
+			if (scan->pass != SELECT_LOCATE)
+				return n; /* the same for all */
 		}
 	}
 	return most;
