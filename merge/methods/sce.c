@@ -44,16 +44,13 @@ static void keep_above(float *restrict x, const float *restrict variance,
 		x[i] *= select_key(variance[i]) >= limit ? 1.0f : 0.0f;
 }
 
-static void keep_selected(const struct sce_vectors *vectors, uint64_t first,
-			  size_t n, const struct sce_facts *facts)
+static void keep_selected(const struct sce_vectors *vectors,
+			  const float *variance, const struct select_cut *cut,
+			  uint64_t first, size_t n)
 {
-	struct select_cut cut = find_cut(facts);
-	float variance[TILE];
-
-	row_variance(variance, vectors->x, vectors->n, n);
 	for (size_t at = 0; at < n;) {
-		size_t now = select_run(&cut, first + at, n - at);
-		uint32_t limit = select_limit(&cut, first + at);
+		size_t now = select_run(cut, first + at, n - at);
+		uint32_t limit = select_limit(cut, first + at);
 
 		for (unsigned v = 0; v < vectors->n; v++)
 			keep_above(vectors->x[v] + at, variance + at, limit,
@@ -126,24 +123,9 @@ static inline float divide_voted(float sum, float weights)
 	return sum / (weights < 1e-6f ? 1e-6f : weights);
 }
 
-/* The same as blend_many() of two, in one go over memory. */
-static void blend_two(float *restrict out, const float *restrict base,
-		      const float *restrict x, float x_weight,
-		      const float *restrict y, float y_weight, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		float votes = y[i] + x[i];
-		float x_own = x_weight * voter(x[i], votes);
-		float y_own = y_weight * voter(y[i], votes);
-		float sum = (0 + x[i] * x_own) + y[i] * y_own;
-
-		out[i] = base[i] + divide_voted(sum, x_own + y_own);
-	}
-}
-
-static void blend_many(float *restrict out, const float *restrict base,
+static void blend_many(float *restrict out, const float *base,
 		       const struct sce_vectors *vectors, const float *weights,
-		       size_t n)
+		       size_t n, bool halves)
 {
 	float votes[TILE], sums[TILE];
 
@@ -155,7 +137,58 @@ static void blend_many(float *restrict out, const float *restrict base,
 	for (unsigned v = 0; v < vectors->n; v++)
 		add_voters(out, sums, votes, vectors->x[v], weights[v], n);
 	for (size_t i = 0; i < n; i++)
-		out[i] = base[i] + divide_voted(out[i], sums[i]);
+		out[i] = divide_voted(out[i], sums[i]);
+	if (halves)
+		for (size_t i = 0; i < n; i++)
+			out[i] = row_at(base, i, true) + out[i];
+	else
+		row_add(out, base, n);
+}
+
+/* A vector and its weight. */
+struct term {
+	const float *x;
+	float weight;
+};
+
+/* The same as keep_above() and blend_many() of two, in one go over memory. */
+EITHER_KIND void blend_two_of(float *restrict out, const float *restrict base,
+			      struct term a, struct term b,
+			      const float *variance, uint32_t limit, size_t n,
+			      bool halves)
+{
+	for (size_t i = 0; i < n; i++) {
+		float keep = select_key(variance[i]) >= limit ? 1.0f : 0.0f;
+		float x = a.x[i] * keep, y = b.x[i] * keep;
+		float votes = y + x;
+		float x_own = a.weight * voter(x, votes);
+		float y_own = b.weight * voter(y, votes);
+		float sum = (0 + x * x_own) + y * y_own;
+
+		out[i] = row_at(base, i, halves) +
+			 divide_voted(sum, x_own + y_own);
+	}
+}
+
+static void blend_two(float *restrict out, const float *base,
+		      const struct sce_vectors *vectors, const float *weights,
+		      const float *variance, const struct select_cut *cut,
+		      uint64_t first, size_t n, bool halves)
+{
+	for (size_t at = 0; at < n;) {
+		size_t now = select_run(cut, first + at, n - at);
+		uint32_t limit = select_limit(cut, first + at);
+		struct term a = {vectors->x[0] + at, weights[0]};
+		struct term b = {vectors->x[1] + at, weights[1]};
+
+		if (halves)
+			blend_two_of(out + at, row_from(base, at, true), a, b,
+				     variance + at, limit, now, true);
+		else
+			blend_two_of(out + at, base + at, a, b, variance + at,
+				     limit, now, false);
+		at += now;
+	}
 }
 
 static void sce_blend(float *restrict out, float *const *in, uint64_t first,
@@ -163,20 +196,33 @@ static void sce_blend(float *restrict out, float *const *in, uint64_t first,
 		      const void *facts)
 {
 	const float *base = in[args->base];
-	float weights[INPUTS_MOST];
+	float weights[INPUTS_MOST], variance[TILE];
+	struct select_cut cut = {}; /* all is above */
 	struct sce_vectors vectors;
 
 	sce_find_vectors(&vectors, in, n, args);
-	if (sce_selects(args))
-		keep_selected(&vectors, first, n, facts);
 	find_weights(weights, facts, args);
 	memmove(weights + args->base, weights + args->base + 1,
 		(args->n_inputs - 1 - (unsigned)args->base) * sizeof(float));
-	if (vectors.n == 2)
-		blend_two(out, base, vectors.x[0], weights[0], vectors.x[1],
-			  weights[1], n);
-	else
-		blend_many(out, base, &vectors, weights, n);
+	if (sce_selects(args)) {
+		row_variance(variance, vectors.x, vectors.n, n);
+		cut = find_cut(facts);
+	} else {
+		memset(variance, 0, n * sizeof(*variance));
+	}
+	if (vectors.n == 2) {
+		blend_two(out, base, &vectors, weights, variance, &cut, first,
+			  n, args->halves);
+		return;
+	}
+	if (sce_selects(args))
+		keep_selected(&vectors, variance, &cut, first, n);
+	blend_many(out, base, &vectors, weights, n, args->halves);
+}
+
+static bool sce_takes_halves(const struct method_args *args)
+{
+	return args->n_inputs <= SCE_HALVES_MOST + 1;
 }
 
 const struct method ISA_NAME(method_sce) = {
@@ -192,6 +238,7 @@ const struct method ISA_NAME(method_sce) = {
 	.min_inputs = 1,
 	.params = params,
 	.copies = sce_copies,
+	.takes_halves = sce_takes_halves,
 	.facts_size = sce_facts_size,
 	.sizes = sce_sizes,
 	.begin = sce_begin,

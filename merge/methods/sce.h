@@ -36,21 +36,33 @@ static inline bool sce_selects(const struct method_args *args)
 	return arg_shared(args, SCE_TOPK) < 1;
 }
 
-/* Task vectors in place of inputs. */
+/* More task vectors are made of floats only. */
+#define SCE_HALVES_MOST 4
+
+/* Task vectors, in place of inputs that are floats. */
 struct sce_vectors {
 	float *x[INPUTS_MOST];
 	unsigned n;
+	float room[SCE_HALVES_MOST][TILE];
 };
 
 static inline void sce_find_vectors(struct sce_vectors *ret, float *const *in,
 				    size_t n, const struct method_args *args)
 {
+	const float *base = in[args->base];
+
 	ret->n = 0;
 	for (unsigned i = 0; i < args->n_inputs; i++) {
+		if (args->halves)
+			row_ahead(in[i], n);
 		if ((int)i == args->base)
 			continue;
-		row_subtract(in[i], in[args->base], n);
-		ret->x[ret->n++] = in[i];
+		float *x = args->halves ? ret->room[ret->n] : in[i];
+		if (args->halves)
+			row_delta(x, in[i], base, n, true);
+		else
+			row_subtract(x, base, n);
+		ret->x[ret->n++] = x;
 	}
 }
 

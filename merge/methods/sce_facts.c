@@ -125,9 +125,9 @@ static void scan_all(const struct method_scan *scan,
 	struct sce_vectors vectors;
 
 	sce_find_vectors(&vectors, scan->in, scan->n, args);
-	for (unsigned i = 0; i < args->n_inputs; i++)
+	for (unsigned i = 0, v = 0; i < args->n_inputs; i++)
 		if ((int)i != args->base)
-			add_squares(&squares[i], scan->in[i], scan->n);
+			add_squares(&squares[i], vectors.x[v++], scan->n);
 }
 
 /* Squares of what surely is kept. No NaN is dropped: a range that ends below
