@@ -65,7 +65,7 @@ struct method_sizes sce_sizes(unsigned pass, const struct method_args *args)
 {
 	size_t squares = args->n_inputs * sizeof(double);
 	if (kind_of(pass, args) == PASS_SQUARES)
-		return (struct method_sizes){squares, squares};
+		return (struct method_sizes){.part = squares, .sum = squares};
 
 	struct select_sizes cut = cut_sizes(pass, args);
 	struct method_sizes sizes = {
