@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cache/block.h"
 #include "merge/engine/marks.h"
@@ -210,11 +211,40 @@ uint64_t facts_piece(const struct node *node)
 				  : node->unit;
 }
 
+static int run_waves(struct wave *wave, uint64_t n_pieces, uint64_t n_wave)
+{
+	for (; wave->first < n_pieces; wave->first += n_wave) {
+		int r = run_wave(wave, min_u64(n_wave, n_pieces - wave->first));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Sums have much room that is mostly not used: of fresh pages, which are zero
+ * before they are touched. */
+static int run_waves_to_sum(struct wave *wave, uint64_t n_pieces,
+			    uint64_t n_wave, unsigned *ret_next)
+{
+	const struct node *node = wave->node;
+	size_t size = wave->sizes.sum + 1;
+
+	wave->sum = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (wave->sum == MAP_FAILED)
+		return -ENOMEM;
+	int r = run_waves(wave, n_pieces, n_wave);
+	if (r == 0)
+		*ret_next = node->type->settle(node, wave->pass,
+					       node->facts->data, wave->sum);
+	munmap(wave->sum, size);
+	return r;
+}
+
 /* *ret_next: the pass that must follow, 0 if none. */
 static int run_pass(const struct facts_scanner *scanner,
 		    const struct node *node, unsigned pass, unsigned *ret_next)
 {
-	struct facts *facts = node->facts;
 	struct method_sizes sizes = node->type->sizes(node, pass);
 	struct wave wave = {
 		.scanner = scanner,
@@ -233,18 +263,10 @@ static int run_pass(const struct facts_scanner *scanner,
 
 	AUTO_FREE unsigned char *parts =
 		aligned_alloc(64, (n_wave + 1) * wave.part_size);
-	AUTO_FREE void *sum = calloc(1, sizes.sum + 1);
-	if (!parts || !sum)
+	if (!parts)
 		return -ENOMEM;
 	wave.parts = parts;
-	wave.sum = sum;
-	for (; wave.first < n_pieces; wave.first += n_wave) {
-		int r = run_wave(&wave, min_u64(n_wave, n_pieces - wave.first));
-		if (r < 0)
-			return r;
-	}
-	*ret_next = node->type->settle(node, pass, facts->data, sum);
-	return 0;
+	return run_waves_to_sum(&wave, n_pieces, n_wave, ret_next);
 }
 
 static int run_passes(const struct facts_scanner *scanner,
