@@ -11,8 +11,6 @@
  */
 #define N_VECTORS (GRAM_LANES / VECTOR)
 
-#define UNROLLED _Pragma("GCC unroll 8")
-
 struct lanes {
 	vector part[N_VECTORS];
 };
@@ -62,10 +60,9 @@ EITHER_KIND void copy_end(float *end, const float *x, const float *base,
 EITHER_KIND void step_dot(struct lanes *xy, const float *x, const float *y,
 			  const float *base, size_t at, bool halves)
 {
-	UNROLLED
-	for (size_t i = 0; i < N_VECTORS; i++)
-		xy->part[i] += look(x, base, at + i * VECTOR, halves) *
-			       look(y, base, at + i * VECTOR, halves);
+	for (int i = 0; i < N_VECTORS; i++)
+		xy->part[i] += look(x, base, at + (size_t)i * VECTOR, halves) *
+			       look(y, base, at + (size_t)i * VECTOR, halves);
 }
 
 /* The lanes past the end of the rows get nothing. */
@@ -91,10 +88,9 @@ EITHER_KIND void step_pair(struct lanes *xx, struct lanes *xy, struct lanes *yy,
 			   const float *x, const float *y, const float *base,
 			   size_t at, bool halves)
 {
-	UNROLLED
-	for (size_t i = 0; i < N_VECTORS; i++) {
-		vector wide_x = look(x, base, at + i * VECTOR, halves);
-		vector wide_y = look(y, base, at + i * VECTOR, halves);
+	for (int i = 0; i < N_VECTORS; i++) {
+		vector wide_x = look(x, base, at + (size_t)i * VECTOR, halves);
+		vector wide_y = look(y, base, at + (size_t)i * VECTOR, halves);
 
 		xx->part[i] += wide_x * wide_x;
 		xy->part[i] += wide_x * wide_y;
