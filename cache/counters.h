@@ -17,7 +17,8 @@ struct cache_counters {
 	/* Asked for; blocks. misses: a fill was begun, by a reader or ahead. */
 	uint64_t hits, waits, misses;
 
-	/* How fills ended; blocks, and bytes as readers get them. */
+	/* How fills ended; blocks, and bytes as readers get them; and what the
+	 * engine keeps for itself in blocks (stages, marks). */
 	uint64_t computed, failed;
 	uint64_t bytes_computed;
 

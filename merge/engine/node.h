@@ -94,9 +94,8 @@ struct node_type {
 		    size_t n, const unsigned char **ret);
 
 	/* Facts, as in method.h; all NULL without; reach and begin are
-	 * optional, begin is told the size of the part. scan
-	 * evaluates the inputs for one unit, of which scan->first and scan->n
-	 * tell. */
+	 * optional, begin is told the size of the part. scan evaluates the
+	 * inputs for one unit, of which scan->first and scan->n tell. */
 	size_t (*facts_size)(const struct node *node);
 	struct method_sizes (*sizes)(const struct node *node, unsigned pass);
 	void (*begin)(const struct node *node, void *part, size_t size,

@@ -5,7 +5,7 @@
 #include "merge/engine/node.h"
 
 /* Part of every digest: a change of any number that a node gives changes it. */
-#define ENGINE_VERSION "mkfs-mount engine 11"
+#define ENGINE_VERSION "mkfs-mount engine 12"
 
 struct hasher;
 

@@ -2,10 +2,11 @@
  * One instruction set: the conversions and methods compiled for it.
  *
  * The sources of kernels/ and methods/ are compiled once per instruction set
- * (merge/meson.build), as plain C that the compiler vectorises; names that
- * would clash carry the set's name through ISA_NAME(). Every set gives the
- * same bytes: no contraction, no reassociation, fused multiply-add only where
- * it is written, reductions in lanes of one fixed shape.
+ * (kernels/meson.build), as plain C that the compiler vectorises, with a few
+ * lines of intrinsics where it does not see that it can; names that would clash
+ * carry the set's name through ISA_NAME(). Every set gives the same bytes: no
+ * contraction, no reassociation, fused multiply-add only where it is written,
+ * reductions in lanes of one fixed shape.
  */
 #ifndef MERGE_KERNELS_ISA_H
 #define MERGE_KERNELS_ISA_H

@@ -162,7 +162,7 @@ add_some(struct fine *fine, struct rough *rough, const float *x, const float *y,
 	rough->of[PLAIN + 2] += cube;
 }
 
-/* Of every so manieth element, to a register, of whole blocks of lanes. */
+/* Of elements so far apart, to a register, of whole blocks of lanes. */
 static inline __attribute__((always_inline)) void
 add_part(double lanes[N_SUMS][LANES], size_t part, const float *x,
 	 const float *y, size_t n, const struct tier *tier)

@@ -76,10 +76,10 @@ static size_t words_of_row(const struct method_args *args)
 
 static size_t marks_size(const struct method_args *args)
 {
-	uint64_t rows = args->row < PIECE ? PIECE / args->row : 1;
-
 	if (!task_of(args)->ranked || args->row < WORD)
 		return 0;
+
+	uint64_t rows = args->row < PIECE ? PIECE / args->row : 1;
 	size_t size = rows * (args->n_inputs - 1) * words_of_row(args) *
 		      sizeof(uint64_t);
 	return size <= MARKS_MOST ? size : 0;

@@ -107,7 +107,7 @@ static void check_sample(const struct method *method, unsigned n_inputs,
 		make_equal(sample);
 	sample_gather(sample, method, seed % 2);
 	check_facts(sample, method);
-	free(sample);
+	sample_free(sample);
 }
 
 int main(void)

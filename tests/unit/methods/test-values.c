@@ -418,7 +418,7 @@ static void check_steps(const char *name, unsigned n_inputs, double param,
 				CHECK(isnan(expected) ? isnan(out[e])
 						      : out[e] == expected);
 			}
-			free(sample);
+			sample_free(sample);
 		}
 }
 
