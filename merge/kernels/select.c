@@ -66,10 +66,11 @@ struct place {
 	uint64_t seen, found, index;
 };
 
-/* At least a head and a key of each piece, which are not as small as this. */
+/* Shared out among the cuts. At least a head and a key of each piece, which are
+ * not as small as this. */
 static uint64_t haul_room(unsigned n_cuts, uint64_t count)
 {
-	return HAUL_KEYS / n_cuts + count / 256 + 4;
+	return (HAUL_KEYS + count / 256) / n_cuts + 4;
 }
 
 struct select_sizes select_sizes(enum select_pass pass, unsigned n_cuts,
