@@ -441,7 +441,7 @@ static void init_unit(struct merge_node *merge)
 	node->unit = TILE;
 	if (by_rows(merge) && row > 0) {
 		node->type = &merge_by_rows_type;
-		node->unit = row < TILE ? TILE / row * row : row;
+		node->unit = method_unit(row);
 		node->n_rows++;
 		if (node->row_room < node->unit)
 			node->row_room = node->unit;

@@ -68,15 +68,9 @@ static size_t fusion_facts_size(const struct method_args *args)
 	return sizeof(struct fusion_facts) + count_rows(args) * sizeof(double);
 }
 
-/* Elements of rows that are scanned together. */
-static uint64_t unit_size(const struct method_args *args)
-{
-	return args->row < TILE ? TILE / args->row * args->row : args->row;
-}
-
 static uint64_t count_groups(const struct method_args *args)
 {
-	return args->row ? args->count / unit_size(args) / GROUP : 0;
+	return args->row ? args->count / method_unit(args->row) / GROUP : 0;
 }
 
 /* What a pass does; of few groups there is no sample. */
@@ -100,7 +94,7 @@ static uint64_t find_stretch(unsigned kind, const struct method_args *args)
 /* Elements that are kept of a group. */
 static uint64_t kept_of_group(const struct method_args *args)
 {
-	return unit_size(args) / find_stretch(PASS_SAMPLE, args);
+	return method_unit(args->row) / find_stretch(PASS_SAMPLE, args);
 }
 
 static uint64_t count_kept(unsigned kind, const struct method_args *args)
@@ -165,7 +159,8 @@ static size_t fusion_reach(const struct method_scan *scan,
 	if (kind_of(scan->pass, args) != PASS_SAMPLE)
 		return scan->n;
 
-	uint64_t unit = scan->first / unit_size(args), group = unit / GROUP;
+	uint64_t unit = scan->first / method_unit(args->row),
+		 group = unit / GROUP;
 	bool chosen = group < count_groups(args) &&
 		      unit % GROUP == choose(group, GROUP);
 	return chosen ? scan->n : 0;
@@ -211,7 +206,7 @@ static void sample_row(const struct method_scan *scan, size_t at,
 		       const float *x, const float *base,
 		       const struct method_args *args)
 {
-	uint64_t group = scan->first / unit_size(args) / GROUP;
+	uint64_t group = scan->first / method_unit(args->row) / GROUP;
 	uint64_t n = kept_of_group(args);
 	struct kept kept = {(float *)scan->sum + group * n, n,
 			    find_stretch(PASS_SAMPLE, args), group * n};

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "merge/kernels/isa.h"
+
 /* Elements that a pass over a tensor scans into one part; of a method by rows
  * as many whole rows. */
 #define PIECE ((uint64_t)1 << 18)
@@ -80,6 +82,13 @@ struct method_args {
 	const void *marks;
 	uint64_t piece;
 };
+
+/* Elements that are scanned and blended at once by a method by rows: whole
+ * ones, none of which is empty. */
+static inline uint64_t method_unit(uint64_t row)
+{
+	return row < TILE ? TILE / row * row : row;
+}
 
 /* The value of parameter p, shared or of one input. */
 static inline double arg_shared(const struct method_args *args, unsigned p)

@@ -178,7 +178,7 @@ static inline size_t sample_unit(const struct sample *sample,
 
 	if (!method->by_rows || !method->by_rows(&sample->args))
 		return TILE;
-	return row < TILE ? TILE / row * row : row;
+	return method_unit(row);
 }
 
 /* Copies of the inputs from `first` on, for the method to overwrite unless they
