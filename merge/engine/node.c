@@ -10,11 +10,14 @@
 #include "merge/engine/facts.h"
 #include "merge/engine/node_private.h"
 #include "merge/engine/plan.h"
+#include "merge/kernels/half.h"
 #include "merge/source/file.h"
 #include "merge/source/tensor.h"
 #include "util/range.h"
 
-#define AHEAD 4096 /* bytes */
+/* Bytes before they are read that they are asked for: a processor's own guesses
+ * end with every page, and a row that is worked on for long makes it forget. */
+#define AHEAD 4096
 
 struct stored_node {
 	struct node node;
@@ -87,14 +90,6 @@ static int find_bytes(const struct node *leaf, const struct dtype *dtype,
 	return 0;
 }
 
-/* Has the processor bring what is read after these bytes: its own guesses end
- * with every page, and a row that is worked on for long makes it forget. */
-static void bring_ahead(const unsigned char *bytes, size_t size)
-{
-	for (size_t i = 0; i < size; i += 64)
-		__builtin_prefetch(bytes + AHEAD + i);
-}
-
 int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
 		   node_bring_fn *bring, struct eval *eval, uint64_t first,
 		   size_t n, float *out)
@@ -104,7 +99,7 @@ int node_eval_leaf(const struct node *leaf, const struct dtype *dtype,
 	int r = find_bytes(leaf, dtype, bring, eval, first, n, &bytes);
 	if (r < 0)
 		return r;
-	bring_ahead(bytes, n * (dtype->bits / 8));
+	bring_near(bytes + AHEAD, n * (dtype->bits / 8));
 	eval->isa->load[dtype->code](out, bytes, n);
 	return 0;
 }

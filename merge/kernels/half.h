@@ -69,14 +69,18 @@ static inline const float *row_from(const float *row, size_t i, bool halves)
 		      : row + i;
 }
 
+/* Has the processor bring what is read soon. */
+static inline void bring_near(const void *bytes, size_t size)
+{
+	for (size_t at = 0; at < size; at += 64)
+		__builtin_prefetch((const char *)bytes + at);
+}
+
 /* Has the n halves behind n others brought near: those that a thread reads
  * next, mostly, while it computes with these. */
 static inline void row_ahead(const float *row, size_t n)
 {
-	const char *next = (const char *)row_from(row, n, true);
-
-	for (size_t at = 0; at < n * sizeof(uint16_t); at += 64)
-		__builtin_prefetch(next + at);
+	bring_near(row_from(row, n, true), n * sizeof(uint16_t));
 }
 
 #endif

@@ -292,11 +292,9 @@ static uint64_t *part_marks(const struct method_scan *scan,
 	return marks_size(args) ? (uint64_t *)(facts + args->n_inputs) : NULL;
 }
 
-static void mark_rows(const struct method_scan *scan, unsigned input,
-		      const struct method_args *args)
+static void mark_rows(uint64_t *marks, const struct method_scan *scan,
+		      unsigned input, const struct method_args *args)
 {
-	uint64_t *marks = part_marks(scan, args);
-
 	for (size_t at = 0; at < scan->n; at += args->row) {
 		uint64_t first = scan->first + at;
 
@@ -308,9 +306,10 @@ static void mark_rows(const struct method_scan *scan, unsigned input,
 void chance_scan(const struct method_scan *scan, const struct method_args *args)
 {
 	struct chance_facts *parts = scan->part;
+	uint64_t *marks = part_marks(scan, args);
 	struct method_args own = *args;
 
-	own.marks = part_marks(scan, args);
+	own.marks = marks;
 	own.piece = scan->piece;
 	for (unsigned i = 0; i < args->n_inputs; i++) {
 		float *delta = scan->in[i];
@@ -319,8 +318,8 @@ void chance_scan(const struct method_scan *scan, const struct method_args *args)
 
 		task_delta(delta, scan->in[args->base], scan->n);
 		parts[i].before += select_sum(delta, scan->n);
-		if (own.marks)
-			mark_rows(scan, i, args);
+		if (marks)
+			mark_rows(marks, scan, i, args);
 		drop_some(delta, scan->first, scan->n, 1, i, &own);
 		parts[i].after += select_sum(delta, scan->n);
 	}
